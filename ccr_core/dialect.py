@@ -1,0 +1,186 @@
+"""The two ends of an exchange: what a client speaks (:class:`Ingress`) and what a provider speaks (:class:`Dialect`).
+
+Both are stateless; the state of one stream lives in the decoder or encoder that they make for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import attrs
+import orjson
+
+from ccr_core.errors import CcrError, UpstreamError, kind_of
+from ccr_core.events import Event
+from ccr_core.messages import JSON, Headers, Request
+from ccr_core.push import Push
+from ccr_core.sse import Chunk, SseParser
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """Where one attempt goes.
+
+    ``base_url`` is as the configuration has it; the dialect makes the full URL.  ``options`` is an instance of the
+    dialect's ``options`` class, filled from the provider's preset and the configuration.  ``level`` is the reasoning
+    level that the route asks for.
+    """
+
+    provider: str
+    model: str
+    base_url: str
+    options: Any = None
+    level: str | None = None
+    max_output: int | None = None
+    context: int | None = None
+
+
+def _no_note(key: str, value: Any) -> None:
+    """Forget a note (for tests that do not look)."""
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What a dialect or transformer may know of the attempt it works for.
+
+    ``note(key, value)`` leaves a visible remark on the exchange: whatever is dropped or changed in meaning is noted.
+    """
+
+    exchange_id: str
+    target: Target
+    note: Callable[[str, Any], None] = _no_note
+
+
+@attrs.frozen(kw_only=True)
+class WireRequest:
+    """A request as it will be sent to a provider.  ``body`` is a JSON object, or ``None`` for none."""
+
+    method: str = "POST"
+    url: str
+    headers: Headers = attrs.Factory(dict)
+    body: JSON | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WireReply:
+    """A whole HTTP answer: one of a provider's, or one for a client."""
+
+    status: int
+    headers: Headers = attrs.Factory(dict)
+    body: bytes = b""
+
+
+@attrs.define
+class Outcome:
+    """What an answer says of itself, kept for the log and for routing; filled while it streams."""
+
+    id: str = ""
+    model: str = ""
+    stop_reason: str | None = None
+    usage: JSON = attrs.Factory(dict)
+    error: str | None = None
+    complete: bool = False
+
+
+class Dialect:
+    """A format in which the router speaks to providers.
+
+    Override :meth:`encode`, :meth:`decoder` and :meth:`decode_body`; the rest has defaults.
+    """
+
+    name: ClassVar[str]
+    framing: ClassVar[type[Push[bytes, Chunk]]] = SseParser
+    """What turns a streamed answer's bytes into chunks."""
+
+    options: ClassVar[type[Any] | None] = None
+    """An attrs class of options that a preset or a provider entry may set (``options`` in the configuration)."""
+
+    key_style: ClassVar[str] = "bearer"
+    """How an API key is sent unless the preset says otherwise; see :class:`ccr_core.auth.ApiKey`."""
+
+    def encode(self, request: Request, ctx: Context) -> WireRequest:
+        """``request`` as this provider wants it.  What cannot be mapped is noted (``ctx.note``) or refused."""
+        raise NotImplementedError
+
+    def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
+        """A decoder for one streamed answer.
+
+        It emits ``MessageStart`` at the first valid chunk, stops each block before it starts the next where it can,
+        and raises ``ProtocolError`` in ``flush`` unless it has seen the provider's end mark.
+        """
+        raise NotImplementedError
+
+    def decode_body(self, body: JSON, request: Request, ctx: Context) -> Iterable[Event]:
+        """The events of a whole (not streamed) answer."""
+        raise NotImplementedError
+
+    def relay(self, request: Request, ctx: Context, outcome: Outcome) -> Push[bytes, bytes] | None:
+        """A stage that passes a stream of this dialect on as it is, to a client that speaks the same; or ``None``.
+
+        It reads what it needs into ``outcome`` from the side, gives nothing before the first valid event, raises
+        ``UpstreamError`` if that is an error, and ``ProtocolError`` in ``flush`` unless it has seen the end mark.
+        """
+        return None
+
+    def decode_error(self, reply: WireReply) -> UpstreamError:
+        """A provider's refusal as an exception that keeps its status class, its words and its ``retry-after``.
+
+        The default reads the shapes that most services use: ``{"error": {"message"}}``, ``{"error": "…"}``,
+        ``{"message"}``, ``{"detail"}``, a list of one of them, or plain text.
+        """
+        return UpstreamError(error_text(reply), reply.status, kind_of(reply.status), reply.headers)
+
+
+class Ingress:
+    """A format that clients speak, and the paths on which they do."""
+
+    name: ClassVar[str]
+    paths: ClassVar[tuple[str, ...]]
+    count_paths: ClassVar[tuple[str, ...]] = ()
+    """Paths that ask how many tokens a request has, instead of an answer to it."""
+
+    stream_type: ClassVar[str] = "text/event-stream"
+
+    def decode(self, body: bytes, headers: Headers) -> Request:
+        """The client's request in canonical form; raise ``RequestError`` saying what is wrong with it."""
+        raise NotImplementedError
+
+    def encoder(self, request: Request) -> Push[Event, bytes]:
+        """An encoder for one streamed answer; it takes ``Ping`` and ``StreamError`` at any time."""
+        raise NotImplementedError
+
+    def encode_message(self, message: JSON, request: Request) -> bytes:
+        """A whole answer as this client wants it."""
+        raise NotImplementedError
+
+    def encode_error(self, error: CcrError) -> WireReply:
+        """An error as this client wants it, when nothing has been sent yet."""
+        raise NotImplementedError
+
+    def encode_count(self, count: int) -> bytes:
+        """The answer on a count path."""
+        raise NotImplementedError
+
+
+def error_text(reply: WireReply) -> str:
+    """The provider's own words in a refusal, at most 2,000 characters; never empty."""
+    text = reply.body.decode("utf-8", "replace").strip()
+    try:
+        data = orjson.loads(reply.body)
+    except orjson.JSONDecodeError:
+        data = None
+    if isinstance(data, list) and data:
+        data = data[0]
+    while isinstance(data, dict):
+        inner = next(
+            (data[name] for name in ("error", "message", "Message", "detail") if data.get(name)), None
+        )
+        if inner is None:
+            break
+        data = inner
+    if isinstance(data, str):
+        text = data
+    elif isinstance(data, (dict, list)):
+        text = orjson.dumps(data).decode()
+    return text[:2000] or f"the provider answered with status {reply.status} and no text"

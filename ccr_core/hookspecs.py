@@ -1,0 +1,125 @@
+"""Every hook there is.
+
+Hooks are plain synchronous functions that return values.  They are called when the router starts and when it reloads
+its configuration, never during a request.  A plugin implements any of them with ``ccr_core.hookimpl`` in the module
+that its entry point (group ``ccr``) names::
+
+    [project.entry-points.ccr]
+    foo = "ccr_plugin_foo"
+
+If an implementation raises, none of that plugin's values are used, and ``ccr plugins list`` shows it as failed with
+the reason; all other plugins work on.  Two plugins that offer the same name are an error at start that names both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from ccr_core.dialect import Dialect, Ingress
+from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, TransformerSpec
+
+hookspec = pluggy.HookspecMarker("ccr")
+hookimpl = pluggy.HookimplMarker("ccr")
+
+
+@hookspec
+def ccr_dialects() -> Iterable[Dialect]:  # type: ignore[empty-body]
+    """Offer formats in which the router can speak to providers.
+
+    Called once when the router starts and once per reload.
+
+    Return any number of :class:`~ccr_core.dialect.Dialect` instances; they are stateless and shared.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_ingresses() -> Iterable[Ingress]:  # type: ignore[empty-body]
+    """Offer formats that clients may speak, and the paths on which they do.
+
+    Called once when the router starts and once per reload; the server then answers on the paths.
+
+    Return any number of :class:`~ccr_core.dialect.Ingress` instances; they are stateless and shared.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_providers() -> Iterable[ProviderSpec]:  # type: ignore[empty-body]
+    """Offer presets of services: data only.
+
+    Called once when the router starts, once per reload, and for the first-run configuration.
+
+    Return any number of :class:`~ccr_core.spec.ProviderSpec`.  A preset does nothing until a provider entry of the
+    configuration bears its name, or a base URL on one of its hosts.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_transformers() -> Iterable[TransformerSpec]:  # type: ignore[empty-body]
+    """Offer transformers to the configuration.
+
+    Called once when the router starts and once per reload.
+
+    Return any number of :class:`~ccr_core.spec.TransformerSpec`.  A transformer does nothing until the configuration
+    names it.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_rules() -> Iterable[RuleSpec]:  # type: ignore[empty-body]
+    """Offer routing rules.
+
+    Called once when the router starts and once per reload.
+
+    Return any number of :class:`~ccr_core.spec.RuleSpec`.  A rule is asked if ``Router.rules`` names it, or, when
+    that is not set, if it is one of the default order.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_token_counters() -> Iterable[CounterSpec]:  # type: ignore[empty-body]
+    """Offer token counters.
+
+    Called once when the router starts and once per reload; a counter is made at its first use.
+
+    Return any number of :class:`~ccr_core.spec.CounterSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used; counts are then estimates.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_observers() -> Iterable[ObserverSpec]:  # type: ignore[empty-body]
+    """Offer observers, which watch exchanges and can change nothing.
+
+    Called once when the router starts and once per reload.
+
+    Return any number of :class:`~ccr_core.spec.ObserverSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """

@@ -1,0 +1,192 @@
+"""Finding plugins, loading them, and collecting what they offer, so that one broken plugin hurts nobody else.
+
+pluggy registers and validates the implementations; :func:`collect` is the only code that calls them.  It loops over
+them itself, because pluggy's own call stops at the first exception and does not say whose it was.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+import attrs
+import pluggy
+
+from ccr_core import hookspecs
+from ccr_core.dialect import Dialect, Ingress
+from ccr_core.errors import ConfigError
+from ccr_core.messages import JSON
+from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, TransformerSpec
+
+GROUP = "ccr"
+
+HOOKS: Mapping[str, type[Any]] = {
+    "ccr_dialects": Dialect,
+    "ccr_ingresses": Ingress,
+    "ccr_providers": ProviderSpec,
+    "ccr_transformers": TransformerSpec,
+    "ccr_rules": RuleSpec,
+    "ccr_token_counters": CounterSpec,
+    "ccr_observers": ObserverSpec,
+}
+"""Hook → what its implementations give."""
+
+V = TypeVar("V")
+
+
+@attrs.define
+class Plugin:
+    """A plugin and how it fares: ``state`` is ``active``, ``disabled`` or ``failed`` (``reason`` says why)."""
+
+    name: str
+    distribution: str
+    version: str
+    state: str = "active"
+    reason: str = ""
+    offers: dict[str, list[str]] = attrs.Factory(dict)
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+    def to_json(self) -> JSON:
+        """As plain data, for listings."""
+        return attrs.asdict(self)
+
+
+@attrs.frozen
+class Contributed(Generic[V]):
+    """A value and the plugin that offers it."""
+
+    value: V
+    plugin: Plugin
+
+
+class Registry:
+    """All that the loaded plugins offer, by kind and name."""
+
+    def __init__(
+        self, plugins: Sequence[Plugin], values: Mapping[str, Mapping[str, Contributed[Any]]]
+    ) -> None:
+        self.plugins = tuple(plugins)
+        self.dialects: Mapping[str, Contributed[Dialect]] = values["ccr_dialects"]
+        self.ingresses: Mapping[str, Contributed[Ingress]] = values["ccr_ingresses"]
+        self.providers: Mapping[str, Contributed[ProviderSpec]] = values["ccr_providers"]
+        self.transformers: Mapping[str, Contributed[TransformerSpec]] = values["ccr_transformers"]
+        self.rules: Mapping[str, Contributed[RuleSpec]] = values["ccr_rules"]
+        self.counters: Mapping[str, Contributed[CounterSpec]] = values["ccr_token_counters"]
+        self.observers: Mapping[str, Contributed[ObserverSpec]] = values["ccr_observers"]
+
+    def failed(self) -> str:
+        """A sentence on the plugins that failed, to be added to an error about a missing name; empty if none did."""
+        return "".join(f"; plugin {p} failed: {p.reason}" for p in self.plugins if p.state == "failed")
+
+
+def load(
+    modules: Iterable[Any] | None = None,
+    *,
+    disabled: Iterable[str] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Registry:
+    """Load plugins and collect what they offer.
+
+    ``modules`` are given modules or objects (tests); otherwise all entry points of the group ``ccr`` are used, or
+    those that the variable ``CCR_PLUGINS`` names (comma-separated; empty: none).  Raises ``ConfigError`` when two
+    plugins offer the same name.
+    """
+    manager = pluggy.PluginManager("ccr")
+    manager.add_hookspecs(hookspecs)
+    plugins: list[Plugin] = []
+    found = discover(environ, frozenset(disabled)) if modules is None else map(_given, modules)
+    for plugin, source in found:
+        plugins.append(plugin)
+        if plugin.state == "active":
+            _register(manager, plugin, source)
+    return collect(manager, plugins)
+
+
+def discover(
+    environ: Mapping[str, str], disabled: frozenset[str]
+) -> Iterable[tuple[Plugin, importlib.metadata.EntryPoint]]:
+    """The installed plugins, not yet imported; a name is disabled by plugin name or by distribution."""
+    only = environ.get("CCR_PLUGINS")
+    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
+    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        dist = point.dist
+        plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "")
+        aliases = {plugin.name, plugin.distribution}
+        if names is not None and not names & aliases:
+            plugin.state, plugin.reason = "disabled", "not named in CCR_PLUGINS"
+        elif aliases & disabled:
+            plugin.state, plugin.reason = "disabled", "named in disabled_plugins"
+        yield plugin, point
+
+
+def _given(source: Any) -> tuple[Plugin, Any]:
+    name = source.__name__ if isinstance(source, ModuleType) else type(source).__name__
+    return Plugin(name, name.replace("_", "-"), ""), source
+
+
+def _register(manager: pluggy.PluginManager, plugin: Plugin, source: Any) -> None:
+    try:
+        module = source.load() if isinstance(source, importlib.metadata.EntryPoint) else source
+        unknown = [
+            name
+            for name in dir(module)
+            if name.startswith("ccr_")
+            and getattr(getattr(module, name), "ccr_impl", None)
+            and name not in HOOKS
+        ]
+        if unknown:
+            raise ConfigError(f"unknown hook {unknown[0]}; known: {', '.join(HOOKS)}")
+        manager.register(module, name=plugin.name)
+    except Exception as error:
+        plugin.state, plugin.reason = "failed", _reason(error)
+
+
+def collect(manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> Registry:
+    """Call every implementation of every hook, each on its own; a plugin that raises is failed as a whole."""
+    by_name = {plugin.name: plugin for plugin in plugins}
+    offered: list[tuple[str, str, Contributed[Any]]] = []
+    for hook, expected in HOOKS.items():
+        for impl in getattr(manager.hook, hook).get_hookimpls():
+            plugin = by_name[impl.plugin_name]
+            if plugin.state == "failed":
+                continue
+            try:
+                # Listed inside the try: an implementation written with yield fails late.
+                values = list(impl.function())
+                for value in values:
+                    if not isinstance(value, expected):
+                        raise TypeError(f"{hook} gave {value!r}, expected {expected.__name__}")
+                    str(value.name)
+            except Exception as error:
+                plugin.state, plugin.reason = "failed", f"{hook}: {_reason(error)}"
+                continue
+            offered += [(hook, value.name, Contributed(value, plugin)) for value in values]
+    result: dict[str, dict[str, Contributed[Any]]] = {hook: {} for hook in HOOKS}
+    for hook, name, contributed in offered:
+        if contributed.plugin.state == "failed":
+            continue
+        first = result[hook].setdefault(name, contributed)
+        if first is not contributed:
+            raise ConfigError(
+                f'{hook[4:].rstrip("s").replace("_", " ")} "{name}" is offered by both {first.plugin} and '
+                f'{contributed.plugin}; disable one: disabled_plugins = ["{contributed.plugin.name}"]'
+            )
+        contributed.plugin.offers.setdefault(hook, []).append(name)
+    return Registry(plugins, result)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: what happened, and where in the plugin's own code."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = ""
+    if place is not None:
+        code = place.tb_frame.f_code
+        at = f" ({os.path.basename(code.co_filename)}:{place.tb_lineno})"
+    return f"{type(error).__name__}: {error}{at}"

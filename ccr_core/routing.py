@@ -1,0 +1,217 @@
+"""Choosing a provider and a model: rules in an order, and the explanation of each choice.
+
+A rule is a function ``decide(request, ctx) -> Decision | Pass`` (or a coroutine function).  The first that decides
+wins.  One that declines says why, and one that fails is recorded as having declined: routing goes on, and the
+failure is visible in the explanation.  Rules never change what they are given; to strip a tag from the prompt a
+rule returns a changed ``request`` in its answer.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ccr_core.errors import RoutingError
+from ccr_core.messages import JSON, Hints, Request
+
+if TYPE_CHECKING:
+    from ccr_core.spec import RuleSpec
+
+log = logging.getLogger("ccr.routing")
+
+DEFAULT_RULES: tuple[str, ...] = (
+    "custom-router",
+    "subagent-tag",
+    "explicit",
+    "image",
+    "long-context",
+    "background",
+    "web-search",
+    "think",
+    "agent-type",
+    "default",
+)
+"""The order of rules unless ``Router.rules`` gives another.  Those that are not installed are left out."""
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """Where a request goes: canonical names of provider and model, and the reasoning level asked for, if any."""
+
+    provider: str
+    model: str
+    level: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.provider},{self.model}" + (f",{self.level}" if self.level else "")
+
+
+@attrs.frozen
+class Decision:
+    """A rule decides.  ``model`` is written ``provider,model[,level]``; ``why`` is for people.
+
+    ``scenario`` names the route of the configuration that was taken (``background``, ``think`` …), which selects
+    the fallback list.  ``request`` replaces the request when given.
+    """
+
+    model: str
+    why: str
+    scenario: str = "default"
+    request: Request | None = None
+
+
+@attrs.frozen
+class Pass:
+    """A rule declines, and says why.  ``request`` replaces the request when given (a stripped tag)."""
+
+    why: str
+    request: Request | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RouteContext:
+    """What a rule may know.
+
+    ``options`` is the rule's own, ``router`` the effective ``Router`` section (project and session settings merged
+    in), ``config`` the whole configuration as plain data without secrets.  ``tokens`` is the counted size of the
+    request when the rule ``needs`` it.  ``last_usage`` is what the provider reported for the session's last answer.
+    ``find`` turns a text such as ``provider,model`` into a route, or ``None`` if the provider is not known.
+    """
+
+    options: Any
+    router: Mapping[str, Any]
+    config: Mapping[str, Any]
+    hints: Hints
+    requested_model: str
+    find: Callable[[str], Route | None]
+    tokens: int | None = None
+    last_usage: JSON | None = None
+    window: Callable[[Route], int | None] = lambda route: None
+
+
+@attrs.frozen
+class Rule:
+    """A rule in its place: the spec, its checked options, and who contributes it."""
+
+    spec: RuleSpec
+    options: Any
+    plugin: str
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """One line of an explanation: what a rule said.  ``state`` is ``decided``, ``passed``, ``failed`` or ``not asked``."""
+
+    rule: str
+    state: str
+    why: str
+
+    def to_json(self) -> JSON:
+        """As plain data."""
+        return {"rule": self.rule, "state": self.state, "why": self.why}
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """The result of routing: the route, why, and every rule's answer."""
+
+    route: Route
+    request: Request
+    rule: str
+    scenario: str
+    why: str
+    answers: tuple[Answer, ...]
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.route}; rule={self.rule}; {self.why}"
+
+
+async def choose(
+    rules: Sequence[Rule],
+    request: Request,
+    context: Callable[[Any, Request], RouteContext],
+) -> Choice:
+    """Ask ``rules`` in order; the first decision wins.
+
+    ``context(options, request)`` makes what each rule gets.  Raises ``RoutingError`` if none decides, or if the one
+    that does names an unknown provider.
+    """
+    answers: list[Answer] = []
+    won: tuple[Rule, Decision] | None = None
+    for rule in rules:
+        name = rule.spec.name
+        if won is not None:
+            answers.append(Answer(rule=name, state="not asked", why=f"{won[0].spec.name} decided"))
+            continue
+        try:
+            said: Any = rule.spec.decide(request, context(rule.options, request))
+            if inspect.isawaitable(said):
+                said = await said
+        except Exception as error:
+            log.warning("rule %s (plugin %s) failed", name, rule.plugin, exc_info=True)
+            answers.append(Answer(rule=name, state="failed", why=f"{type(error).__name__}: {error}"))
+            continue
+        if said.request is not None:
+            request = said.request
+        if isinstance(said, Decision):
+            won = (rule, said)
+            answers.append(Answer(rule=name, state="decided", why=f"{said.model}: {said.why}"))
+        else:
+            answers.append(Answer(rule=name, state="passed", why=said.why))
+    if won is None:
+        reasons = "; ".join(f"{answer.rule}: {answer.why}" for answer in answers)
+        raise RoutingError(f"no rule chose a model ({reasons}); set Router.default in the configuration")
+    rule, decision = won
+    ctx = context(rule.options, request)
+    route = ctx.find(decision.model)
+    if route is None:
+        raise RoutingError(
+            f'no provider for "{decision.model}" (rule {rule.spec.name}: {decision.why}); '
+            "name it as provider,model with a provider of the configuration"
+        )
+    return Choice(
+        route=route,
+        request=request,
+        rule=rule.spec.name,
+        scenario=decision.scenario,
+        why=decision.why,
+        answers=tuple(answers),
+        tokens=ctx.tokens,
+    )
+
+
+def find_route(text: str, providers: Mapping[str, Sequence[str]]) -> Route | None:
+    """The route that ``text`` names: ``provider,model[,level]``, or ``provider/model`` if the provider is known.
+
+    ``providers`` maps names to their listed models.  Names are matched without regard to case and surrounding
+    blanks and come back in canonical spelling; a model that is not listed passes as written, commas kept.  A last
+    part after a listed model is the reasoning level.  ``None`` if the provider is not known.
+    """
+    separator = "," if "," in text else "/"
+    head, found, rest = text.partition(separator)
+    if not found:
+        return None
+    by_fold = {name.casefold(): name for name in providers}
+    provider = by_fold.get(head.strip().casefold())
+    rest = rest.strip()
+    if provider is None or not rest:
+        return None
+    models = {model.casefold(): model for model in providers[provider]}
+    listed = models.get(rest.casefold())
+    if listed is not None:
+        return Route(provider=provider, model=listed)
+    model, comma, level = rest.rpartition(",")
+    if comma and level.strip():
+        canonical = models.get(model.strip().casefold())
+        if canonical is not None or level.strip().casefold() in LEVELS or level.strip().startswith("budget:"):
+            return Route(provider=provider, model=canonical or model.strip(), level=level.strip().lower())
+    return Route(provider=provider, model=rest)
+
+
+LEVELS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
+"""Reasoning levels that a route may end with, besides ``budget:<tokens>``."""

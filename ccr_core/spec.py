@@ -1,0 +1,110 @@
+"""What hooks return: small frozen values, keyword-only so that fields can be added.
+
+Each has a ``name``, by which the configuration chooses it.  Nothing here does anything by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from ccr_core.dialect import Context, WireRequest
+from ccr_core.messages import Headers, Request
+from ccr_core.observe import Observer
+from ccr_core.routing import Decision, Pass, RouteContext
+from ccr_core.tokens import Counter
+from ccr_core.transform import Transformer
+
+
+class Embedded(Protocol):
+    """An upstream that answers inside the process, instead of over the network."""
+
+    async def __call__(self, wire: WireRequest) -> tuple[int, Headers, AsyncIterator[bytes]]:
+        """Answer ``wire`` with status, headers (lower-case) and the body in pieces."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class TransformerSpec:
+    """A transformer.  It does nothing until the configuration names it.
+
+    ``options`` is a frozen attrs class with plain types and defaults (``None``: it takes none).  ``dialect`` is the
+    wire format that naming this transformer implies.  ``aliases`` are further names that configurations use.
+    """
+
+    name: str
+    factory: Callable[[Any, Context], Transformer[Any]]
+    options: type[Any] | None = None
+    dialect: str | None = None
+    aliases: tuple[str, ...] = ()
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RuleSpec:
+    """A routing rule.
+
+    ``options`` is an attrs class whose fields are keys of the ``Router`` section.  ``needs`` may hold ``"tokens"``:
+    then the size of the request is counted before the rule is asked; a function of the options may say so only when
+    it matters.
+    """
+
+    name: str
+    decide: Callable[[Request, RouteContext], Decision | Pass | Awaitable[Decision | Pass]]
+    options: type[Any] | None = None
+    needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ProviderSpec:
+    """A preset: what is known of a service, so that a configuration need only name it.
+
+    ``key_env`` is the environment variable that usually holds its key.  ``key_style`` is how the key is sent (the
+    dialect's own style if absent; ``"none"``: no key is needed).  ``hosts`` are patterns (``*.example.com``) by which
+    a provider entry with another name is recognised as this service.  ``options`` are options of the dialect.
+    ``transformers`` are steps that the service always needs, run before those of the configuration.  ``probe`` is a
+    URL of a local server that tells by answering that it is there.
+    """
+
+    name: str
+    base_url: str
+    dialect: str = "openai-chat"
+    key_style: str | None = None
+    key_env: str | None = None
+    models: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    transformers: tuple[str | tuple[str, Mapping[str, Any]], ...] = ()
+    options: Mapping[str, Any] = attrs.Factory(dict)
+    headers: Headers = attrs.Factory(dict)
+    embedded: Embedded | None = None
+    probe: str | None = None
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CounterSpec:
+    """A token counter for models that match one of the globs ``models``; the most specific glob wins."""
+
+    name: str
+    factory: Callable[[], Counter]
+    models: tuple[str, ...] = ("*",)
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ObserverSpec:
+    """An observer.  ``wants`` are the observation classes it is shown (none: all).
+
+    ``default`` says whether it watches without being named in the configuration.  The factory gets the checked
+    options and the directory in which ccr keeps its files.
+    """
+
+    name: str
+    factory: Callable[[Any, Any], Observer]
+    options: type[Any] | None = None
+    wants: frozenset[type] = frozenset()
+    default: bool = True
+    summary: str = ""

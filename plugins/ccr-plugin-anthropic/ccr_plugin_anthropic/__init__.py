@@ -1,0 +1,1 @@
+"""The Anthropic Messages API: what clients speak, and what Anthropic and compatible providers speak."""

@@ -1,0 +1,1 @@
+"""A transformer that removes prompt-cache marks."""

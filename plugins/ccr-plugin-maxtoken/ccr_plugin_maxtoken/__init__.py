@@ -1,0 +1,1 @@
+"""A transformer that lowers max_tokens to what a model accepts."""

@@ -1,0 +1,1 @@
+"""The OpenAI chat completions format, as most providers speak it."""

@@ -1,0 +1,1 @@
+"""An observer that writes one structured line per request."""

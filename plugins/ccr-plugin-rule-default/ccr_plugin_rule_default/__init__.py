@@ -1,0 +1,1 @@
+"""The routing rule that takes Router.default."""

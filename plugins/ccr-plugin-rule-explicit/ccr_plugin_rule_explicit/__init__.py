@@ -1,0 +1,1 @@
+"""The routing rule for a model named by the client: provider,model."""

@@ -1,0 +1,1 @@
+"""The routing rule for the sub-agent tag in a prompt."""

@@ -1,0 +1,1 @@
+"""An offline token counter with byte-pair vocabularies."""

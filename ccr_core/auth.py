@@ -62,9 +62,7 @@ class ApiKey(Auth[str]):
         if not token.access:
             return wire
         if not token.access.isascii() or not token.access.isprintable() or " " in token.access:
-            raise AuthError(
-                f"the API key of {self.provider} has characters that no key has; check its api_key"
-            )
+            raise AuthError(f"the API key of {self.provider} has characters that no key has; check its api_key")
         header, form = KEY_STYLES[self.options]
         if header in wire.headers:
             return wire

@@ -173,9 +173,7 @@ def error_text(reply: WireReply) -> str:
     if isinstance(data, list) and data:
         data = data[0]
     while isinstance(data, dict):
-        inner = next(
-            (data[name] for name in ("error", "message", "Message", "detail") if data.get(name)), None
-        )
+        inner = next((data[name] for name in ("error", "message", "Message", "detail") if data.get(name)), None)
         if inner is None:
             break
         data = inner

@@ -126,9 +126,7 @@ class UpstreamError(CcrError):
         super().__init__(message)
         self.status = status
         self.kind = kind or kind_of(status)
-        self.headers: dict[str, str] = {
-            name: value for name, value in (headers or {}).items() if name in self.PASSED
-        }
+        self.headers: dict[str, str] = {name: value for name, value in (headers or {}).items() if name in self.PASSED}
 
 
 class ProtocolError(UpstreamError):

@@ -100,15 +100,7 @@ class Unknown:
 
 
 Event: TypeAlias = (
-    MessageStart
-    | BlockStart
-    | BlockDelta
-    | BlockStop
-    | MessageDelta
-    | MessageStop
-    | Ping
-    | StreamError
-    | Unknown
+    MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop | Ping | StreamError | Unknown
 )
 
 _OPENING: dict[str, JSON] = {
@@ -150,9 +142,7 @@ def explode_block(key: Key, block: JSON) -> Iterator[Event]:
             yield BlockDelta(key, {"type": "signature_delta", "signature": block["signature"]})
     elif kind in ("tool_use", "server_tool_use", "mcp_tool_use") and block.get("input"):
         yield BlockStart(key, {**block, "input": {}})
-        yield BlockDelta(
-            key, {"type": "input_json_delta", "partial_json": orjson.dumps(block["input"]).decode()}
-        )
+        yield BlockDelta(key, {"type": "input_json_delta", "partial_json": orjson.dumps(block["input"]).decode()})
     else:
         yield BlockStart(key, block)
     yield BlockStop(key)

@@ -107,9 +107,7 @@ def loads(data: bytes | str) -> Any:
     except orjson.JSONDecodeError:
         value = json.loads(data)
         return json.loads(
-            json.dumps(value, ensure_ascii=False)
-            .encode("utf-16", "surrogatepass")
-            .decode("utf-16", "replace")
+            json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
 
 

@@ -137,9 +137,7 @@ class Watch:
         self._observers = list(observers)
         self._failures: dict[str, int] = {}
         self._by_type: dict[type, list[tuple[str, Observer]]] = {
-            kind: [
-                (name, observer) for name, observer, wants in self._observers if not wants or kind in wants
-            ]
+            kind: [(name, observer) for name, observer, wants in self._observers if not wants or kind in wants]
             for kind in (Arrived, Routed, Sent, Answered, Streamed, Finished, Failed)
         }
 

@@ -67,9 +67,7 @@ class Contributed(Generic[V]):
 class Registry:
     """All that the loaded plugins offer, by kind and name."""
 
-    def __init__(
-        self, plugins: Sequence[Plugin], values: Mapping[str, Mapping[str, Contributed[Any]]]
-    ) -> None:
+    def __init__(self, plugins: Sequence[Plugin], values: Mapping[str, Mapping[str, Contributed[Any]]]) -> None:
         self.plugins = tuple(plugins)
         self.dialects: Mapping[str, Contributed[Dialect]] = values["ccr_dialects"]
         self.ingresses: Mapping[str, Contributed[Ingress]] = values["ccr_ingresses"]
@@ -135,9 +133,7 @@ def _register(manager: pluggy.PluginManager, plugin: Plugin, source: Any) -> Non
         unknown = [
             name
             for name in dir(module)
-            if name.startswith("ccr_")
-            and getattr(getattr(module, name), "ccr_impl", None)
-            and name not in HOOKS
+            if name.startswith("ccr_") and getattr(getattr(module, name), "ccr_impl", None) and name not in HOOKS
         ]
         if unknown:
             raise ConfigError(f"unknown hook {unknown[0]}; known: {', '.join(HOOKS)}")

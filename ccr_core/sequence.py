@@ -106,9 +106,7 @@ class Sequencer(Push[Event, Event]):
         """Raise ``ProtocolError`` unless the answer was complete."""
         if not self.outcome.complete:
             raise ProtocolError(
-                "the provider's answer ended before its end mark"
-                if self._started
-                else "the provider's answer is empty"
+                "the provider's answer ended before its end mark" if self._started else "the provider's answer is empty"
             )
         return ()
 
@@ -154,9 +152,7 @@ class Sequencer(Push[Event, Event]):
             return ()
         opener = OPENERS.get(str(item.delta.get("type")))
         if self.outcome.complete or not self._started or opener is None:
-            raise ProtocolError(
-                f"the provider sent {item.delta.get('type')!r} for a block that was not started"
-            )
+            raise ProtocolError(f"the provider sent {item.delta.get('type')!r} for a block that was not started")
         given = self._block_start(BlockStart(item.key, opener))
         return [*given, *self.feed(item)]
 

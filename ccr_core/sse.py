@@ -99,9 +99,7 @@ def _value(data: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if data == b"[DONE]":
             return "[DONE]"
-        raise ProtocolError(
-            f"the provider sent an event that is not JSON ({error}): {data[:200]!r}"
-        ) from None
+        raise ProtocolError(f"the provider sent an event that is not JSON ({error}): {data[:200]!r}") from None
 
 
 def encode(data: JSON, event: str | None = None) -> bytes:

@@ -77,9 +77,7 @@ def _parts(body: JSON) -> Iterator[str | int]:
     for tool in body.get("tools") or ():
         if isinstance(tool, dict) and not tool.get("defer_loading"):
             yield 8
-            yield _json(
-                {name: tool.get(name) for name in ("name", "description", "input_schema") if tool.get(name)}
-            )
+            yield _json({name: tool.get(name) for name in ("name", "description", "input_schema") if tool.get(name)})
 
 
 def _content(content: Any) -> Iterator[str | int]:

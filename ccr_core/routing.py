@@ -186,20 +186,22 @@ async def choose(
 
 
 def find_route(text: str, providers: Mapping[str, Sequence[str]]) -> Route | None:
-    """The route that ``text`` names: ``provider,model[,level]``, or ``provider/model`` if the provider is known.
+    """The route that ``text`` names: ``provider,model[,level]`` or ``provider/model[,level]``.
 
     ``providers`` maps names to their listed models.  Names are matched without regard to case and surrounding
     blanks and come back in canonical spelling; a model that is not listed passes as written, commas kept.  A last
     part after a listed model is the reasoning level.  ``None`` if the provider is not known.
     """
-    separator = "," if "," in text else "/"
-    head, found, rest = text.partition(separator)
-    if not found:
-        return None
     by_fold = {name.casefold(): name for name in providers}
-    provider = by_fold.get(head.strip().casefold())
+    for separator in ",/":
+        head, found, rest = text.partition(separator)
+        provider = by_fold.get(head.strip().casefold()) if found else None
+        if provider is not None:
+            break
+    else:
+        return None
     rest = rest.strip()
-    if provider is None or not rest:
+    if not rest:
         return None
     models = {model.casefold(): model for model in providers[provider]}
     listed = models.get(rest.casefold())

@@ -1,1 +1,62 @@
-"""A transformer that removes prompt-cache marks."""
+"""The transformer that removes every ``cache_control``, for services that refuse fields they do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ccr_core import JSON, Request, Transformer, TransformerSpec, hookimpl
+
+MARK = "cache_control"
+
+
+class CleanCache(Transformer[None]):
+    """Removes cache marks wherever the Messages API has them.
+
+    It knows those places instead of searching everywhere: the arguments of a tool call and the schema of a tool may
+    have a field of the same name that means something else.
+    """
+
+    def on_request(self, request: Request) -> Request:
+        """The request without cache marks; the request itself if it has none."""
+        body = request.body
+        changes: JSON = {MARK: ...} if MARK in body else {}
+        for field in ("system", "messages", "tools"):
+            value = body.get(field)
+            clean = _clean_all(value)
+            if clean is not value:
+                changes[field] = clean
+        return request.with_(**changes) if changes else request
+
+
+def _clean_all(items: Any) -> Any:
+    if not isinstance(items, list):
+        return items
+    clean = [_clean(item) for item in items]
+    return clean if any(new is not old for new, old in zip(clean, items, strict=True)) else items
+
+
+def _clean(item: Any) -> Any:
+    """A message, block or tool without its own mark and those of the blocks inside it; itself if there are none."""
+    if not isinstance(item, dict):
+        return item
+    changes: JSON = {}
+    content = item.get("content")
+    if isinstance(content, list):
+        clean = _clean_all(content)
+        if clean is not content:
+            changes["content"] = clean
+    source = item.get("source")
+    if isinstance(source, dict) and isinstance(source.get("content"), list):
+        clean = _clean(source)
+        if clean is not source:
+            changes["source"] = clean
+    if MARK in item:
+        return {name: value for name, value in {**item, **changes}.items() if name != MARK}
+    return {**item, **changes} if changes else item
+
+
+@hookimpl
+def ccr_transformers() -> Iterable[TransformerSpec]:
+    """Offer the transformer ``cleancache``."""
+    yield TransformerSpec(name="cleancache", factory=CleanCache, summary="Remove every cache_control from requests.")

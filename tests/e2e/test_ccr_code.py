@@ -1,0 +1,55 @@
+"""Claude Code started by `ccr code`: the launcher finds the router, sets the environment, and passes arguments on."""
+
+from __future__ import annotations
+
+import pytest
+from install_clients import Client
+from rig import CLIENT_LIMIT, QUIET, START_LIMIT, Rig, Run, ccr_program, healthy
+from scripted import Fail, Say, Upstream
+
+pytestmark = pytest.mark.e2e
+
+
+def launch(rig: Rig, *arguments: str) -> Run:
+    """Run `ccr code` as a person would whose shell still has a key for another service."""
+    env = {**rig.ccr_env(), **QUIET, "IS_SANDBOX": "1", "CLAUDE_PATH": str(rig.client.program)}
+    env |= {"ANTHROPIC_API_KEY": "another-key", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9/nowhere"}
+    env |= {"CLAUDE_CODE_MAX_RETRIES": "0"}
+    process = rig.start([ccr_program(), "code", *arguments], env)
+    code = process.wait(CLIENT_LIMIT)
+    return Run(exit_code=code, stdout=process.stdout, stderr=process.stderr)
+
+
+def test_code_passes_arguments_and_prompt(rig: Rig) -> None:
+    """Every argument reaches the client as it was given, and its requests go through the router that runs."""
+    prompt = "--not-a-flag, but 'quoted' $HOME \"text\""
+    rig.play([Say(text="I am here.")])
+    arguments = ["--append-system-prompt=Be brief, a,b", *rig.arguments("x", model="up,m2")[2:], "-p", "--", prompt]
+    run = launch(rig, *arguments)
+    assert run.answer == "I am here."
+    [request] = rig.upstream.requests
+    assert request.model == "m2"
+    assert prompt in request.said_by("user")
+    assert "Be brief, a,b" in request.text
+
+
+def test_code_ends_with_the_exit_code_of_the_client(rig: Rig) -> None:
+    """A failed run is a failed command."""
+    rig.play(lambda _: Fail(status=400, message="no such thing"))
+    run = launch(rig, *rig.arguments("Hello?"))
+    assert "no such thing" in run.error
+
+
+def test_code_starts_the_router_itself(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without a running router `ccr code` starts one from the configuration, which `ccr stop` can stop."""
+    with Upstream([Say(text="Started for you.")]) as upstream:
+        rig = Rig(client, tmp_path_factory.mktemp("own"), upstream, "chat")
+        rig.write_config()
+        try:
+            assert launch(rig, *rig.arguments("Hello?")).answer == "Started for you."
+        finally:
+            stopped = rig.start([ccr_program(), "stop"], rig.ccr_env()).wait(START_LIMIT)
+            rig.close()
+        assert stopped == 0
+        assert not healthy(rig.port)
+        assert upstream.problems == []

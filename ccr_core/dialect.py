@@ -96,6 +96,9 @@ class Dialect:
     options: ClassVar[type[Any] | None] = None
     """An attrs class of options that a preset or a provider entry may set (``options`` in the configuration)."""
 
+    endpoints: ClassVar[tuple[str, ...]] = ()
+    """Ends of URL paths (``"/messages"``) by which a provider entry is known to speak this dialect."""
+
     key_style: ClassVar[str] = "bearer"
     """How an API key is sent unless the preset says otherwise; see :class:`ccr_core.auth.ApiKey`."""
 

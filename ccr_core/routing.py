@@ -104,7 +104,7 @@ class Rule:
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """One line of an explanation: what a rule said.  ``state`` is ``decided``, ``passed``, ``failed`` or ``not asked``."""
+    """One line of an explanation: a rule and its ``state``: ``decided``, ``passed``, ``failed`` or ``not asked``."""
 
     rule: str
     state: str

@@ -1,0 +1,136 @@
+"""All that is known about one request while it is served, and what observers are told of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+
+from ccr_core import observe
+from ccr_core.dialect import Outcome
+from ccr_core.errors import CcrError
+from ccr_core.messages import Request, new_id
+from ccr_core.routing import Choice, Route
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """One request on its way.  Belongs to one task; changes as the request gets on."""
+
+    request: Request
+    watch: observe.Watch
+    path: str = ""
+    id: str = attrs.Factory(lambda: new_id("req"))
+    at: float = attrs.Factory(time.time)
+    begun: float = attrs.Factory(time.monotonic)
+    choice: Choice | None = None
+    route: Route | None = None
+    attempts: int = 0
+    first: float | None = None
+    status: int = 0
+    outcome: Outcome = attrs.Factory(Outcome)
+    notes: list[tuple[str, Any]] = attrs.Factory(list)
+
+    def note(self, key: str, value: Any) -> None:
+        """Leave a remark, once: transformers and dialects say so what they dropped or changed."""
+        if (key, value) not in self.notes:
+            self.notes.append((key, value))
+
+    def arrived(self, size: int) -> None:
+        """Tell observers that the request is here; ``size`` is that of its body in bytes."""
+        if self.watch.wants(observe.Arrived):
+            hints = self.request.hints
+            self.watch.tell(
+                observe.Arrived(
+                    id=self.id,
+                    at=self.at,
+                    path=self.path,
+                    model=self.request.model,
+                    stream=self.request.stream,
+                    size=size,
+                    session=hints.session,
+                    agent_id=hints.agent_id,
+                    agent_type=hints.agent_type,
+                    request_class=hints.request_class,
+                )
+            )
+
+    def routed(self, choice: Choice) -> None:
+        """Keep the choice and tell observers."""
+        self.choice = choice
+        if self.watch.wants(observe.Routed):
+            self.watch.tell(
+                observe.Routed(
+                    id=self.id,
+                    at=time.time(),
+                    provider=choice.route.provider,
+                    model=choice.route.model,
+                    scenario=choice.scenario,
+                    why=choice.why,
+                    tokens=choice.tokens,
+                    explanation=tuple(answer.to_json() for answer in choice.answers),
+                )
+            )
+
+    def sent(self, route: Route, url: str) -> None:
+        """An attempt goes out."""
+        self.route = route
+        self.attempts += 1
+        if self.watch.wants(observe.Sent):
+            self.watch.tell(
+                observe.Sent(
+                    id=self.id,
+                    at=time.time(),
+                    attempt=self.attempts,
+                    provider=route.provider,
+                    model=route.model,
+                    url=url,
+                )
+            )
+
+    def answered(self, status: int, error: str | None = None) -> None:
+        """The attempt was answered, or failed."""
+        if self.watch.wants(observe.Answered):
+            self.watch.tell(
+                observe.Answered(id=self.id, at=time.time(), attempt=self.attempts, status=status, error=error)
+            )
+
+    def streamed(self) -> None:
+        """The first bytes of the answer go to the client."""
+        self.first = time.monotonic() - self.begun
+        if self.watch.wants(observe.Streamed):
+            self.watch.tell(observe.Streamed(id=self.id, at=time.time()))
+
+    def finished(self, error: CcrError | None = None) -> None:
+        """The exchange is over: well, or with ``error``."""
+        kind = observe.Finished if error is None else observe.Failed
+        if not self.watch.wants(kind):
+            return
+        hints = self.request.hints
+        route, choice = self.route, self.choice
+        fields: dict[str, Any] = {
+            "id": self.id,
+            "at": time.time(),
+            "status": self.status or (error.status if error else 0),
+            "stream": self.request.stream,
+            "requested": self.request.model,
+            "provider": route.provider if route else "",
+            "model": route.model if route else "",
+            "scenario": choice.scenario if choice else "",
+            "why": choice.why if choice else "",
+            "attempts": self.attempts,
+            "duration": time.monotonic() - self.begun,
+            "first": self.first,
+            "stop_reason": self.outcome.stop_reason,
+            "usage": self.outcome.usage,
+            "tokens": choice.tokens if choice else None,
+            "session": hints.session,
+            "agent_id": hints.agent_id,
+            "agent_type": hints.agent_type,
+            "request_class": hints.request_class,
+            "notes": tuple(self.notes),
+        }
+        if error is not None:
+            fields |= {"kind": error.kind, "error": error.message}
+        self.watch.tell(kind(**fields))

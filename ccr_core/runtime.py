@@ -1,0 +1,398 @@
+"""Configuration and plugins, put together once: what serves requests.
+
+A :class:`Runtime` never changes.  A reload builds a new one and swaps the reference; running exchanges keep theirs.
+:func:`build` finds every problem before it gives up, each with its place in the configuration.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from ccr_core import observe
+from ccr_core.auth import ApiKey, Auth, Token
+from ccr_core.config import (
+    Config,
+    Problems,
+    ProviderConfig,
+    StepUse,
+    did_you_mean,
+    home,
+    join,
+    keys_of,
+    mask,
+    structure,
+    structure_parts,
+)
+from ccr_core.dialect import Dialect, Ingress, Target, WireRequest
+from ccr_core.errors import AuthError
+from ccr_core.messages import JSON
+from ccr_core.plugins import Contributed, Registry
+from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
+from ccr_core.spec import CounterSpec, ProviderSpec, TransformerSpec
+from ccr_core.tokens import Counter, Memo
+from ccr_core.transform import Step
+
+log = logging.getLogger("ccr.runtime")
+
+DEFAULT_DIALECT = "openai-chat"
+"""What a provider speaks when nothing says otherwise."""
+
+SCENARIOS = ("background", "think", "longContext", "longContextThreshold", "webSearch", "image", "custom")
+"""Keys of ``Router`` that every existing configuration may have, whether or not a rule for them is installed."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """How one model of a provider is spoken to."""
+
+    dialect: Dialect
+    plugin: str
+    options: Any
+    steps: tuple[Step, ...]
+
+
+class NotSignedIn(Auth[str]):
+    """Stands for a sign-in that no installed plugin offers."""
+
+    def apply(self, wire: WireRequest, token: Token | None) -> WireRequest:
+        """Say what is missing."""
+        raise AuthError(f"{self.provider} signs in with {self.options}; install ccr-plugin-oauth-{self.options}")
+
+
+@attrs.frozen(kw_only=True)
+class Provider:
+    """A provider of the configuration, ready for use."""
+
+    config: ProviderConfig
+    spec: ProviderSpec | None
+    base_url: str
+    auth: Auth[Any]
+    token: Token | None
+    plan: Plan
+    plans: Mapping[str, Plan]
+
+    @property
+    def name(self) -> str:
+        """The name by which routes call it."""
+        return self.config.name
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the configuration lists, else those of the preset."""
+        return self.config.models or (self.spec.models if self.spec else ())
+
+    def plan_for(self, model: str) -> Plan:
+        """How ``model`` is spoken to."""
+        return self.plans.get(model, self.plan)
+
+    def target(self, route: Route) -> Target:
+        """The target of one attempt."""
+        info = self.config.model_info.get(route.model)
+        return Target(
+            provider=self.name,
+            model=route.model,
+            base_url=self.base_url,
+            options=self.plan_for(route.model).options,
+            level=route.level,
+            max_output=info.max_output if info else None,
+            context=info.context if info else None,
+        )
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Runtime:
+    """All that serves requests, fixed."""
+
+    config: Config
+    registry: Registry
+    providers: Mapping[str, Provider]
+    ingresses: tuple[Contributed[Ingress], ...]
+    rules: tuple[Rule, ...]
+    watch: observe.Watch
+    warnings: tuple[str, ...]
+    models: Mapping[str, Sequence[str]]
+    public: Mapping[str, Any]
+    """The configuration as plain data without secrets, for rules."""
+
+    _counters: dict[str, Memo] = attrs.field(factory=dict, init=False)
+
+    def find(self, text: str) -> Route | None:
+        """The route that ``text`` names; see :func:`ccr_core.routing.find_route`."""
+        return find_route(text, self.models)
+
+    def counter(self, model: str) -> Memo:
+        """The counter for ``model``: of the globs that match, the longest; the estimate if none does."""
+        matches = [
+            (len(glob.replace("*", "")), contributed)
+            for contributed in self.registry.counters.values()
+            for glob in contributed.value.models
+            if fnmatch.fnmatchcase(model.lower(), glob.lower())
+        ]
+        best = max(matches, key=lambda match: match[0])[1] if matches else None
+        name = best.value.name if best else ""
+        memo = self._counters.get(name)
+        if memo is None:
+            memo = self._counters[name] = Memo(_make_counter(best) if best else Counter())
+        return memo
+
+
+def _make_counter(contributed: Contributed[CounterSpec]) -> Counter:
+    try:
+        return contributed.value.factory()
+    except Exception:
+        log.warning(
+            "token counter %s (plugin %s) failed; counts are estimates",
+            contributed.value.name,
+            contributed.plugin,
+            exc_info=True,
+        )
+        return Counter()
+
+
+def build(config: Config, registry: Registry) -> Runtime:
+    """Put ``config`` and ``registry`` together; raise ``ConfigError`` with every problem and its place."""
+    problems = Problems()
+    warnings = list(config.warnings)
+    transformers = {
+        name.casefold(): contributed
+        for contributed in registry.transformers.values()
+        for name in (contributed.value.name, *contributed.value.aliases)
+    }
+    everywhere = _steps(config.transformer.use, transformers, registry, problems)
+    providers: dict[str, Provider] = {}
+    for entry in config.providers:
+        if entry.enabled:
+            provider = _provider(entry, everywhere, transformers, registry, problems, warnings)
+            if provider is not None:
+                providers[provider.name] = provider
+    rules = _rules(config, registry, problems, warnings)
+    models = {name: provider.models for name, provider in providers.items()}
+    default = config.router.default
+    if default is not None and find_route(default, models) is None:
+        problems.add("Router.default", f'no provider for "{default}"; known: {", ".join(models) or "none"}')
+    watchers = _observers(config, registry, problems)
+    problems.raise_if_any(config.source)
+    if not registry.ingresses:
+        warnings.append("no plugin offers an ingress: the router answers no model requests" + registry.failed())
+    return Runtime(
+        config=config,
+        registry=registry,
+        providers=providers,
+        ingresses=tuple(registry.ingresses.values()),
+        rules=rules,
+        watch=observe.Watch(watchers),
+        warnings=tuple(warnings),
+        models=models,
+        public=mask(dict(config.raw)),
+    )
+
+
+def _steps(
+    uses: Sequence[StepUse],
+    transformers: Mapping[str, Contributed[TransformerSpec]],
+    registry: Registry,
+    problems: Problems,
+) -> tuple[Step, ...]:
+    steps = []
+    for use in uses:
+        contributed = transformers.get(use.name.casefold())
+        if contributed is None:
+            problems.add(
+                use.where,
+                f'no transformer "{use.name}"{did_you_mean(use.name, transformers)}{registry.failed()}',
+            )
+            continue
+        spec = contributed.value
+        options = None
+        if spec.options is not None:
+            options = structure(spec.options, dict(use.options), f"{use.where}[1]", problems, f"option of {spec.name}")
+        elif use.options:
+            problems.add(f"{use.where}[1]", f"{spec.name} takes no options")
+        steps.append(Step(spec, options, use.where, str(contributed.plugin)))
+    return tuple(steps)
+
+
+def _provider(
+    entry: ProviderConfig,
+    everywhere: tuple[Step, ...],
+    transformers: Mapping[str, Contributed[TransformerSpec]],
+    registry: Registry,
+    problems: Problems,
+    warnings: list[str],
+) -> Provider | None:
+    found = _preset(entry, registry)
+    spec = found.value if found else None
+    base_url = entry.api_base_url or (spec.base_url if spec else None)
+    if not base_url:
+        problems.add(
+            join(entry.where, "api_base_url"),
+            f'missing, and no plugin knows a provider "{entry.name}"'
+            f"{did_you_mean(entry.name, registry.providers)}{registry.failed()}",
+        )
+        return None
+    implied: tuple[Step, ...] = ()
+    if spec is not None:
+        uses = [
+            StepUse(name=step, where=f"preset {spec.name}")
+            if isinstance(step, str)
+            else StepUse(name=step[0], options=step[1], where=f"preset {spec.name}")
+            for step in spec.transformers
+        ]
+        named = {use.name.casefold() for use in entry.transformer.use}
+        implied = _steps([use for use in uses if use.name.casefold() not in named], transformers, registry, problems)
+    own = _steps(entry.transformer.use, transformers, registry, problems)
+    common = (*everywhere, *implied, *own)
+    plan = _plan(entry, spec, base_url, common, registry, problems)
+    plans = {}
+    for model, uses_of_model in entry.transformer.models.items():
+        steps = _steps(uses_of_model, transformers, registry, problems)
+        made = _plan(entry, spec, base_url, (*common, *steps), registry, problems)
+        if made is not None:
+            plans[model] = made
+    if plan is None:
+        return None
+    auth, token = _auth(entry, spec, plan.dialect, problems, warnings)
+    return Provider(config=entry, spec=spec, base_url=base_url, auth=auth, token=token, plan=plan, plans=plans)
+
+
+def _preset(entry: ProviderConfig, registry: Registry) -> Contributed[ProviderSpec] | None:
+    """The preset for an entry: by the host of its URL, else by its name if it has no URL of its own."""
+    if entry.api_base_url:
+        parts = urlsplit(entry.api_base_url)
+        host = (parts.hostname or parts.path if parts.scheme == "embedded" else parts.hostname) or ""
+        for contributed in registry.providers.values():
+            spec = contributed.value
+            own = urlsplit(spec.base_url)
+            hosts = (*spec.hosts, *((own.hostname,) if own.hostname else (own.path,)))
+            if any(fnmatch.fnmatchcase(host.lower(), pattern.lower()) for pattern in hosts if pattern):
+                return contributed
+        return None
+    return registry.providers.get(entry.name) or registry.providers.get(entry.name.lower())
+
+
+def _plan(
+    entry: ProviderConfig,
+    spec: ProviderSpec | None,
+    base_url: str,
+    steps: tuple[Step, ...],
+    registry: Registry,
+    problems: Problems,
+) -> Plan | None:
+    implying = [step for step in steps if step.spec.dialect is not None]
+    for step in implying[1:]:
+        if step.spec.dialect != implying[0].spec.dialect:
+            problems.add(
+                step.where,
+                f"{step.spec.name} speaks {step.spec.dialect}, but {implying[0].spec.name} at "
+                f"{implying[0].where} speaks {implying[0].spec.dialect}; a provider speaks one format",
+            )
+            return None
+    name = entry.dialect or (implying[0].spec.dialect if implying else None) or _by_url(base_url, registry)
+    name = name or (spec.dialect if spec else None) or DEFAULT_DIALECT
+    contributed = registry.dialects.get(name)
+    if contributed is None:
+        where = join(entry.where, "dialect") if entry.dialect else entry.where
+        problems.add(where, f'no dialect "{name}"{did_you_mean(name, registry.dialects)}{registry.failed()}')
+        return None
+    dialect = contributed.value
+    options = None
+    given = {**(spec.options if spec and spec.dialect == name else {}), **entry.options}
+    if dialect.options is not None:
+        options = structure(dialect.options, given, join(entry.where, "options"), problems, f"option of {name}")
+    elif given:
+        problems.add(join(entry.where, "options"), f"the dialect {name} takes no options")
+    return Plan(dialect=dialect, plugin=str(contributed.plugin), options=options, steps=steps)
+
+
+def _by_url(base_url: str, registry: Registry) -> str | None:
+    """The dialect whose endpoints end as this URL does."""
+    path = urlsplit(base_url).path.rstrip("/")
+    for contributed in registry.dialects.values():
+        if any(path.endswith(ending) for ending in contributed.value.endpoints):
+            return contributed.value.name
+    return None
+
+
+def _auth(
+    entry: ProviderConfig, spec: ProviderSpec | None, dialect: Dialect, problems: Problems, warnings: list[str]
+) -> tuple[Auth[Any], Token | None]:
+    if entry.auth_type == "oauth":
+        name = entry.oauth_provider or entry.name
+        warnings.append(f"{entry.where}: {entry.name} signs in with {name}; no installed plugin offers that")
+        return NotSignedIn(name, entry.name), None
+    style = (spec.key_style if spec else None) or dialect.key_style
+    if style == "none":
+        return ApiKey("bearer", entry.name), Token(access=entry.api_key or "")
+    key = entry.api_key
+    if key is None and spec is not None and spec.key_env is not None:
+        key = os.environ.get(spec.key_env)
+    if key is None:
+        hint = f" (or set {spec.key_env})" if spec and spec.key_env else ""
+        warnings.append(f"{entry.where}: {entry.name} has no api_key{hint}; its requests will be refused")
+    return ApiKey(style, entry.name), None if key is None else Token(access=key)
+
+
+def _rules(config: Config, registry: Registry, problems: Problems, warnings: list[str]) -> tuple[Rule, ...]:
+    chosen: list[Any] = []
+    if config.router.rules is None:
+        chosen = [registry.rules[name] for name in DEFAULT_RULES if name in registry.rules]
+    else:
+        for place, name in enumerate(config.router.rules):
+            contributed = registry.rules.get(name)
+            if contributed is None:
+                problems.add(
+                    f"Router.rules[{place}]",
+                    f'no rule "{name}"{did_you_mean(name, registry.rules)}{registry.failed()}',
+                )
+            else:
+                chosen.append(contributed)
+    with_options = [
+        (contributed.value.name, contributed.value.options)
+        for contributed in registry.rules.values()
+        if contributed.value.options is not None
+    ]
+    made = structure_parts(
+        [cls for _, cls in with_options], config.router.options, config.router.where, problems, also=SCENARIOS
+    )
+    options = dict(zip([name for name, _ in with_options], made, strict=True))
+    used = {key for _, cls in with_options for key in keys_of(cls)}
+    for key in config.router.options:
+        if key in SCENARIOS and key not in used and key != "custom":
+            warnings.append(f"Router.{key} is set, but no installed rule uses it")
+    return tuple(Rule(item.value, options.get(item.value.name), str(item.plugin)) for item in chosen)
+
+
+def _observers(
+    config: Config, registry: Registry, problems: Problems
+) -> list[tuple[str, observe.Observer, frozenset[type]]]:
+    for name in config.observers:
+        if name not in registry.observers:
+            problems.add(
+                f"observers.{name}",
+                f'no observer "{name}"{did_you_mean(name, registry.observers)}{registry.failed()}',
+            )
+    made = []
+    for name, contributed in registry.observers.items():
+        spec = contributed.value
+        given = config.observers.get(name, spec.default and config.log)
+        if given is False:
+            continue
+        options = None
+        if spec.options is not None:
+            table: JSON = dict(given) if isinstance(given, Mapping) else {}
+            options = structure(spec.options, table, f"observers.{name}", problems, f"option of {name}")
+        if problems.items:
+            # Not made while something is wrong: an observer may open files.
+            continue
+        try:
+            made.append((name, spec.factory(options, home()), spec.wants))
+        except Exception as error:
+            log.warning("observer %s (plugin %s) is off: %s: %s", name, contributed.plugin, type(error).__name__, error)
+    return made

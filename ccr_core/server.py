@@ -1,0 +1,419 @@
+"""The ASGI application and the process around it.
+
+The model endpoints are plain ASGI, because a framework's request and response objects cost more than a conversion;
+everything else is Starlette.  Every request passes one gate first: header size, ``Host``, ``Origin``, key.  What is
+not in the tables here does not exist.
+
+Safe by default: without an ``APIKEY`` only loopback is bound, whatever ``HOST`` says, and only loopback names are
+accepted as ``Host``, so that a web page cannot reach the router by a name that it controls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
+
+import orjson
+
+from ccr_core import __version__
+from ccr_core.config import Config
+from ccr_core.dialect import Ingress
+from ccr_core.engine import Engine
+from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
+from ccr_core.messages import JSON
+from ccr_core.plugins import Registry
+from ccr_core.runtime import Runtime, build
+from ccr_core.upstream import HttpSender, Sender, is_loopback
+
+log = logging.getLogger("ccr.server")
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+OPEN = frozenset({("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/health"), ("HEAD", "/api/hello")})
+"""What answers without a key."""
+
+
+class App:
+    """The ASGI application.  ``engine.runtime`` may be replaced at any time; running exchanges keep theirs."""
+
+    def __init__(self, runtime: Runtime, sender: Sender | None = None) -> None:
+        config = runtime.config
+        self.engine = Engine(
+            runtime,
+            sender
+            or HttpSender(
+                connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy
+            ),
+        )
+        self.started = time.time()
+        self.on_ready: Callable[[], None] | None = None
+        self._rest: Any = None
+        self._use(runtime)
+
+    def swap(self, runtime: Runtime) -> None:
+        """Serve new requests with ``runtime``; those under way finish on the old one."""
+        old = self.engine.runtime
+        self._use(runtime)
+        self.engine.runtime = runtime
+        old.watch.close()
+
+    def _use(self, runtime: Runtime) -> None:
+        paths: dict[str, tuple[Ingress, bool]] = {}
+        for contributed in runtime.ingresses:
+            ingress = contributed.value
+            for path in ingress.paths:
+                paths[path] = (ingress, False)
+            for path in ingress.count_paths:
+                paths[path] = (ingress, True)
+        self._paths = paths
+        config = runtime.config
+        self._key = config.apikey.encode() if config.apikey else None
+        self._loopback_only = self._key is None or is_loopback(config.host)
+        self._body_limit = int(config.limits.body_mb * 1024 * 1024)
+        self._header_limit = int(config.limits.header_kb * 1024)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        if self.on_ready is not None:
+            self.on_ready()
+        await receive()
+        await self.engine.sender.aclose()
+        self.engine.runtime.watch.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        headers: dict[str, str] = {}
+        size = 0
+        for raw_name, raw_value in scope["headers"]:
+            size += len(raw_name) + len(raw_value) + 4
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        known = self._paths.get(path)
+        refusal = self._gate(method, path, headers, size)
+        if refusal is not None:
+            status, message = refusal
+            error = RequestError(message, status)
+            await self._refuse(known[0] if known else None, error, send)
+        elif known is None:
+            await self._other(scope, receive, send)
+        elif method != "POST":
+            await self._refuse(known[0], RequestError(f"{path} takes POST, not {method}", 405), send)
+        else:
+            await self._model(known[0], known[1], path, headers, receive, send)
+
+    def _gate(self, method: str, path: str, headers: Mapping[str, str], size: int) -> tuple[int, str] | None:
+        """Why a request may not enter: status and message; ``None`` if it may."""
+        if size > self._header_limit:
+            return 431, f"the headers are larger than {self._header_limit} bytes"
+        host = headers.get("host", "")
+        if self._loopback_only and not is_loopback(_host_name(host)):
+            return 403, f"the host {host!r} is not served here; use 127.0.0.1 or localhost"
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return 403, f"pages of {origin!r} may not use this router"
+        if self._key is None or (method, path) in OPEN:
+            return None
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else scheme
+        for key in (given, headers.get("x-api-key", "")):
+            if key and hmac.compare_digest(key.encode("latin-1", "replace"), self._key):
+                return None
+        return 401, "the router's key is missing or wrong; send APIKEY as x-api-key or as a bearer token"
+
+    async def _refuse(self, ingress: Ingress | None, error: CcrError, send: Send) -> None:
+        if ingress is not None:
+            reply = ingress.encode_error(error)
+            status, content = reply.status, reply.body
+        else:
+            status = error.status
+            content = orjson.dumps({"type": "error", "error": {"type": kind_of(status), "message": error.message}})
+        await send(_start(status, {"content-type": "application/json"}))
+        await send({"type": "http.response.body", "body": content})
+
+    async def _model(
+        self, ingress: Ingress, counting: bool, path: str, headers: dict[str, str], receive: Receive, send: Send
+    ) -> None:
+        try:
+            body = await self._body(headers, receive)
+        except RequestError as error:
+            await self._refuse(ingress, error, send)
+            return
+        if body is None:
+            return
+        if counting:
+            await self._count(ingress, body, headers, send)
+            return
+        serving = asyncio.current_task()
+        assert serving is not None
+        client = _AsgiClient(send)
+        left = False
+
+        async def watch() -> None:
+            nonlocal left
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not client.done:
+                left = True
+                serving.cancel()
+
+        watching = asyncio.create_task(watch())
+        try:
+            await self.engine.serve(ingress, path, body, headers, client)
+        except asyncio.CancelledError:
+            if not left:
+                raise
+            serving.uncancel()
+        finally:
+            watching.cancel()
+
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
+        """The request's body; ``None`` if the client left before it was complete."""
+        too_large = f"the request is larger than {self._body_limit} bytes (limits.body_mb)"
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._body_limit:
+            raise RequestError(too_large, 413)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._body_limit:
+                raise RequestError(too_large, 413)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _count(self, ingress: Ingress, body: bytes, headers: dict[str, str], send: Send) -> None:
+        try:
+            count = self.engine.count(self.engine.runtime, ingress.decode(body, headers))
+        except CcrError as error:
+            await self._refuse(ingress, error, send)
+            return
+        await send(_start(200, {"content-type": "application/json"}))
+        await send({"type": "http.response.body", "body": ingress.encode_count(count)})
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._rest is None:
+            self._rest = self._starlette()
+        await self._rest(scope, receive, send)
+
+    def _starlette(self) -> Any:
+        from starlette.applications import Starlette
+        from starlette.requests import Request
+        from starlette.responses import JSONResponse, Response
+        from starlette.routing import Route
+
+        async def root(request: Request) -> Response:
+            return JSONResponse({"message": "ccr", "version": __version__})
+
+        async def hello(request: Request) -> Response:
+            return Response()
+
+        async def health(request: Request) -> Response:
+            return JSONResponse(self.health())
+
+        async def status(request: Request) -> Response:
+            return JSONResponse(self.status())
+
+        async def models(request: Request) -> Response:
+            data = self.models()
+            ids = [model["id"] for model in data]
+            return JSONResponse(
+                {
+                    "object": "list",
+                    "data": data,
+                    "has_more": False,
+                    "first_id": ids[0] if ids else None,
+                    "last_id": ids[-1] if ids else None,
+                }
+            )
+
+        async def model(request: Request) -> Response:
+            wanted = request.path_params["id"]
+            found = next((item for item in self.models() if item["id"] == wanted), None)
+            if found is None:
+                raise RequestError(f"no model {wanted!r}; GET /v1/models lists them", 404)
+            return JSONResponse(found)
+
+        async def refuse(request: Request, error: Exception) -> Response:
+            if not isinstance(error, CcrError):
+                code = getattr(error, "status_code", 500)
+                error = RequestError(f"there is no {request.method} {request.url.path} here", code)
+            content = {"type": "error", "error": {"type": error.kind, "message": error.message}}
+            return JSONResponse(content, error.status)
+
+        return Starlette(
+            routes=[
+                Route("/", root),
+                Route("/health", health),
+                Route("/api/hello", hello, methods=["HEAD", "GET"]),
+                Route("/api/status", status),
+                Route("/v1/models", models),
+                Route("/v1/models/{id:path}", model),
+            ],
+            exception_handlers={404: refuse, 405: refuse, RequestError: refuse},
+        )
+
+    def health(self) -> JSON:
+        """What ``GET /health`` answers, to anyone."""
+        return {
+            "status": "ok",
+            "version": __version__,
+            "pid": os.getpid(),
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def status(self) -> JSON:
+        """What ``GET /api/status`` answers to those who have the key."""
+        runtime = self.engine.runtime
+        return {
+            **self.health(),
+            "started": self.started,
+            "config": str(runtime.config.source) if runtime.config.source else None,
+            "providers": {name: list(models) for name, models in runtime.models.items()},
+            "default": runtime.config.router.default,
+            "warnings": list(runtime.warnings),
+            "plugins": [plugin.to_json() for plugin in runtime.registry.plugins],
+        }
+
+    def models(self) -> list[JSON]:
+        """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read."""
+        made = int(self.started)
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made))
+        return [
+            {
+                "type": "model",
+                "object": "model",
+                "id": f"{provider},{model}",
+                "display_name": f"{model} ({provider})",
+                "created_at": stamp,
+                "created": made,
+                "owned_by": provider,
+            }
+            for provider, models in self.engine.runtime.models.items()
+            for model in models
+        ]
+
+
+class _AsgiClient:
+    """The :class:`~ccr_core.engine.Client` behind an ASGI connection."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.done = False
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        await self._send(_start(status, headers))
+
+    async def write(self, data: bytes, last: bool = False) -> None:
+        self.done = last
+        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+
+
+def _start(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": raw}
+
+
+def _host_name(host: str) -> str:
+    """The name in a ``Host`` header, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] if ":" in host else host
+
+
+def create_app(runtime: Runtime, sender: Sender | None = None) -> App:
+    """The ASGI application for ``runtime``; ``sender`` replaces the network (tests)."""
+    return App(runtime, sender)
+
+
+def bind_address(config: Config, host: str | None = None) -> str:
+    """Where to listen: ``host`` or the configured one; always loopback while there is no ``APIKEY``."""
+    wanted = host or config.host
+    if config.apikey or is_loopback(wanted):
+        return wanted
+    log.warning("HOST %s needs an APIKEY; listening on 127.0.0.1 only", wanted)
+    return "127.0.0.1"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raise ``ConfigError`` if the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name != "nt":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return sock
+
+
+def serve(
+    config: Config,
+    registry: Registry,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    on_ready: Callable[[str, int], None] | None = None,
+) -> int:
+    """Serve until a signal ends it; give the exit code.
+
+    ``on_ready(host, port)`` is called once the socket accepts connections.  Raises ``ConfigError`` before it listens
+    if the configuration cannot be used or the port is taken.
+    """
+    import uvicorn
+
+    runtime = build(config, registry)
+    for warning in runtime.warnings:
+        log.warning("%s", warning)
+    app = create_app(runtime)
+    address = bind_address(config, host)
+    sock = listen(address, config.port if port is None else port)
+    if on_ready is not None:
+        # The socket listens already: whoever connects from now on is served as soon as the loop runs.
+        app.on_ready = lambda: on_ready(*sock.getsockname()[:2])
+    uvicorn_config = uvicorn.Config(
+        app,
+        http="httptools",
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        log_config=None,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(uvicorn_config)
+    with contextlib.closing(sock):
+        server.run(sockets=[sock])
+    return 0 if server.started else 1

@@ -19,9 +19,9 @@ LEAST_BUDGET = 1024
 
 def _positive(options: Options, field: attrs.Attribute[Any], value: int | str) -> None:
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError(f'expected a number of tokens, got "{value}"')
+        raise ValueError(f'max_tokens must be a number of tokens, got "{value}"')
     if int(value) < 1:
-        raise ValueError(f"expected at least 1 token, got {value}")
+        raise ValueError(f"max_tokens must be at least 1, got {value}")
 
 
 @attrs.frozen

@@ -1,0 +1,609 @@
+"""Run the benchmark: `python -m tests.bench.run` from the root of the project (`--help` for the options).
+
+It starts a provider stand-in, the bare relay, and `ccr` with a private home and a generated configuration,
+each on a free loopback port, drives them one after the other with the load generator, and prints a table.
+Linux only, as processor time and memory are read from the kernel.
+
+Rules that make the figures worth something:
+
+* The unit is the bare relay (`relay.py`) in the same run.  Milliseconds differ from machine to machine and
+  from hour to hour; ratios within a run differ much less.
+* The programs take turns, round by round, in changing order.  A ratio is taken within its round, and the
+  median over the rounds is reported.
+* Processor time is that of the measured program alone, all its processes together.
+* Every answer is checked; a run with an error says so and ends with exit code 1.
+* Everything is bounded in count and time; only processes started here are ended.
+"""
+
+if __name__ == "__main__" and not __package__:  # run as a file: come in again through the package
+    import runpy
+    import sys
+    from pathlib import Path
+
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    runpy.run_module("bench.run", run_name="__main__", alter_sys=True)
+    sys.exit()
+
+import argparse
+import contextlib
+import functools
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+
+from . import process
+from .process import HERE, Running, StartError
+
+JSON = dict[str, Any]
+RELAY = "relay"
+DIRECT = "direct"
+
+
+@attrs.frozen
+class Target:
+    """Something that answers model calls: a program, and the model name that selects the way through it."""
+
+    name: str
+    server: Running
+    model: str = "m"
+    usage: bool = True
+    """False for a peer known to lose the usage figures: its text is checked all the same."""
+
+
+@attrs.frozen
+class Product:
+    """How to start `ccr` (or another router that reads the same configuration)."""
+
+    name: str
+    command: tuple[str, ...]
+
+    @contextlib.contextmanager
+    def home(self, upstream: int) -> Iterator[tuple[int, dict[str, str], Path]]:
+        """Make a private home with a configuration; yields port, environment and folder."""
+        with tempfile.TemporaryDirectory(prefix="ccr-bench-") as name:
+            home = Path(name)
+            folder = home / ".claude-code-router"
+            folder.mkdir()
+            port = process.free_port()
+            (folder / "config.json").write_text(json.dumps(configuration(port, upstream), indent=2))
+            yield port, process.own_environment(home, CCR_HOME=str(folder)), home
+
+    @contextlib.contextmanager
+    def started(self, upstream: int) -> Iterator[tuple[Running, dict[str, str]]]:
+        """Start it in a private home; yields the running server and its environment."""
+        with (
+            self.home(upstream) as (port, environment, home),
+            process.server(self.name, [*self.command, "start"], port, environment, home / "out.txt") as running,
+        ):
+            yield running, environment
+
+
+def configuration(port: int, upstream: int) -> JSON:
+    """Return the configuration: one provider of each dialect, both at the stand-in, the request log on."""
+    address = f"http://127.0.0.1:{upstream}"
+    return {
+        "PORT": port,
+        "LOG": True,
+        "Providers": [
+            {"name": "oai", "api_base_url": f"{address}/v1/chat/completions", "api_key": "k", "models": ["m"]},
+            {
+                "name": "ant",
+                "api_base_url": f"{address}/v1/messages",
+                "api_key": "k",
+                "models": ["m"],
+                "transformer": {"use": ["Anthropic"]},
+            },
+        ],
+        "Router": {"default": "oai,m"},
+    }
+
+
+@attrs.define
+class Bench:
+    """One run: what is measured, how thoroughly, and what was found."""
+
+    upstream: Running
+    relay: Running
+    product: Product | None
+    targets: list[Target]
+    environment: dict[str, str]
+    quick: bool
+    writes: int
+    errors: list[str] = attrs.Factory(list)
+
+    def often(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+    def shape(self, events: int, delay: float = 0.0, size: int = 0, writes: int | None = None) -> JSON:
+        """Set what the stand-in answers, and return the part of a load that expects it."""
+        writes = self.writes if writes is None else writes
+        process.control(self.upstream.port, f"reset=1&events={events}&delay={delay}&size={size}&writes={writes}")
+        return {"events": events, "size": size}
+
+    def load(self, target: Target, **load: Any) -> JSON:
+        """Run the load generator against a target to its end."""
+        return self.wait(target, self.begin(target, **load))
+
+    def begin(self, target: Target, **load: Any) -> "subprocess.Popen[bytes]":
+        load = {"port": target.server.port, "models": [target.model], "usage": target.usage, **load}
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench.load", json.dumps(load)], cwd=HERE.parent, stdout=subprocess.PIPE
+        )
+
+    def wait(self, target: Target, generator: "subprocess.Popen[bytes]") -> JSON:
+        try:
+            output, _ = generator.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            generator.kill()
+            generator.wait()
+            raise
+        if generator.returncode:
+            raise StartError(f"the load generator ended with exit {generator.returncode}")
+        found: JSON = json.loads(output)
+        for kind, count in found["error_kinds"].items():
+            self.errors.append(f"{target.name}: {count} times {kind}")
+            print(f"  ! {self.errors[-1]}", file=sys.stderr)
+        if not target.server.alive():
+            raise StartError(f"{target.name} ended during the run (exit {target.server.process.returncode})")
+        return found
+
+    def rounds(
+        self, count: int, targets: Sequence[Target], one: Callable[[Target, int], JSON]
+    ) -> dict[str, list[JSON]]:
+        """Measure each target once per round, in an order that turns by one each round."""
+        found: dict[str, list[JSON]] = {target.name: [] for target in targets}
+        for number in range(count):
+            turn = number % len(targets)
+            for target in [*targets[turn:], *targets[:turn]]:
+                found[target.name].append(one(target, number))
+        return found
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def ratio(found: dict[str, list[JSON]], name: str, key: str) -> float:
+    """Return the median over the rounds of a figure divided by the relay's in the same round."""
+    return median([mine[key] / relay[key] for mine, relay in zip(found[name], found[RELAY], strict=True)])
+
+
+# --- scenarios: each returns {program: {figure: number}} ----------------------------------------------
+
+
+def burst(bench: Bench) -> JSON:
+    """CPU per request and requests per second: 16 at once, 60 kB requests, 200-event answers without delay."""
+    return _burst(bench, bench.shape(events=200))
+
+
+def flushed(bench: Bench) -> JSON:
+    """The same, but the provider writes each of the 200 events by itself, as fast as it can."""
+    return _burst(bench, bench.shape(events=200, writes=0))
+
+
+def _burst(bench: Bench, shape: JSON) -> JSON:
+    count = bench.often(480, 128)
+    for target in bench.targets:
+        bench.load(target, **shape, requests=64)
+
+    def one(target: Target, number: int) -> JSON:
+        before = process.cpu_seconds(target.server.pid)
+        result = bench.load(target, **shape, requests=count, first_number=number * count)
+        cpu = process.cpu_seconds(target.server.pid) - before
+        arrived = process.control(bench.upstream.port)["smallest_request"]
+        if arrived < 30_000:  # a translated body is shorter, but not by half
+            bench.errors.append(f"{target.name}: a request reached the provider with {arrived} bytes")
+        return {
+            "cpu_ms": cpu * 1000 / count,
+            "per_second": result["per_second"],
+            "whole_ms": result["whole_ms"].get("p50", 0.0),
+            "load_share": result["own_cpu_share"],
+        }
+
+    found = bench.rounds(bench.often(9, 3), bench.targets, one)
+    return {
+        target.name: {
+            "CPU ms/request": median([each["cpu_ms"] for each in found[target.name]]),
+            "x relay": ratio(found, target.name, "cpu_ms"),
+            "requests/s": median([each["per_second"] for each in found[target.name]]),
+            "whole answer ms": median([each["whole_ms"] for each in found[target.name]]),
+            "generator CPU": median([each["load_share"] for each in found[target.name]]),
+        }
+        for target in bench.targets
+    }
+
+
+def paced(bench: Bench) -> JSON:
+    """CPU per event: 64 streams, an event each 10 ms in each; taken while all 64 are streaming."""
+    window = bench.often(3, 1)
+    shape = bench.shape(events=100 * (window + 2), delay=10)
+    for target in bench.targets:  # so that no one-time work falls into the first window
+        bench.load(target, **bench.shape(events=5, delay=10), requests=8, clients=8)
+    bench.shape(events=100 * (window + 2), delay=10)
+
+    def one(target: Target, number: int) -> JSON:
+        generator = bench.begin(target, **shape, clients=64, requests=64, stagger=0.5, first_number=number * 64)
+        try:
+            process.until(lambda: process.control(bench.upstream.port)["active"] == 64, 10)
+            time.sleep(0.2)
+            cpu, events = _cpu_and_events(bench, target)
+            time.sleep(window)
+            cpu_after, events_after = _cpu_and_events(bench, target)
+            result = bench.wait(target, generator)
+        except BaseException:
+            generator.kill()
+            generator.wait()
+            raise
+        sent = events_after - events
+        return {
+            "cpu_us": (cpu_after - cpu) * 1e6 / sent,
+            "rate": sent / window,
+            "first_ms": result["first_byte_ms"].get("p50", 0.0),
+        }
+
+    found = bench.rounds(bench.often(5, 2), bench.targets, one)
+    return {
+        target.name: {
+            "CPU µs/event": median([each["cpu_us"] for each in found[target.name]]),
+            "x relay": ratio(found, target.name, "cpu_us"),
+            "events/s": median([each["rate"] for each in found[target.name]]),
+            "first event ms": median([each["first_ms"] for each in found[target.name]]),
+        }
+        for target in bench.targets
+    }
+
+
+def _cpu_and_events(bench: Bench, target: Target) -> tuple[float, int]:
+    return process.cpu_seconds(target.server.pid), process.control(bench.upstream.port)["events_sent"]
+
+
+def first(bench: Bench) -> JSON:
+    """Added time to first event, one request at a time, against the same request sent straight to the stand-in."""
+    targets = [Target(DIRECT, bench.upstream), *bench.targets]
+    report: JSON = {target.name: {} for target in targets}
+    for label, body_bytes, count in (("60 kB", 60_000, bench.often(60, 20)), ("1 MB", 1_000_000, bench.often(15, 5))):
+        shape = bench.shape(events=20)
+        for target in targets:
+            bench.load(target, **shape, requests=5, clients=1, body_bytes=body_bytes)
+
+        one = functools.partial(_first_byte, bench, shape | {"requests": count, "body_bytes": body_bytes})
+        found = bench.rounds(bench.often(9, 3), targets, one)
+        for target in targets:
+            pairs = list(zip(found[target.name], found[DIRECT], strict=True))
+            report[target.name] |= {
+                f"{label}: ms": median([mine["p50"] for mine, _ in pairs]),
+                f"{label}: added ms": median([mine["p50"] - direct["p50"] for mine, direct in pairs]),
+                f"{label}: p90 added ms": median([mine["p90"] - direct["p90"] for mine, direct in pairs]),
+            }
+    return report
+
+
+def _first_byte(bench: Bench, load: JSON, target: Target, number: int) -> JSON:
+    return bench.load(target, clients=1, **load)["first_byte_ms"] or {"p50": 0.0, "p90": 0.0}
+
+
+def memory(bench: Bench) -> JSON:
+    """Memory of a fresh process: idle, with 256 streams, after 500 and after 10,000 streamed requests."""
+    report: JSON = {}
+    for target in bench.targets:
+        with _fresh(bench, target) as server:
+            fresh = attrs.evolve(target, server=server)
+            figures: JSON = {"idle MB": _megabytes(server)}
+            bench.load(fresh, **bench.shape(events=200), requests=32)
+            warm = process.memory(server.pid).pss
+            shape = bench.shape(events=60, delay=50)
+            generator = bench.begin(fresh, **shape, clients=256, requests=256, stagger=1.0)
+            try:
+                full = process.until(lambda: process.control(bench.upstream.port)["active"] == 256, 10)
+                time.sleep(0.5)
+                with_streams = process.memory(server.pid).pss
+            finally:
+                bench.wait(fresh, generator)
+            if not full:
+                bench.errors.append(f"{target.name}: 256 streams were never open at once")
+            figures["256 streams MB"] = with_streams / 1e6
+            figures["kB/stream"] = (with_streams - warm) / 256 / 1000
+            shape = bench.shape(events=200)
+            bench.load(fresh, **shape, requests=500)
+            early = _megabytes(server)
+            later = bench.often(10_000, 2_000)
+            bench.load(fresh, **shape, requests=later - 500, first_number=500)
+            figures |= {"after 500 MB": early, f"after {later} MB": _megabytes(server)}
+            figures["growth %"] = (figures[f"after {later} MB"] / early - 1) * 100
+            report[target.name] = figures
+    return report
+
+
+@contextlib.contextmanager
+def _fresh(bench: Bench, target: Target) -> Iterator[Running]:
+    """Start a new process of the target's program, where that is the relay or the product; else take the old one."""
+    if target.name == RELAY:
+        with process.script("relay", str(bench.upstream.port)) as running:
+            yield running
+    elif bench.product and target.server.name == bench.product.name:
+        with bench.product.started(bench.upstream.port) as (running, _):
+            yield running
+    else:
+        yield target.server
+
+
+def _megabytes(server: Running) -> float:
+    time.sleep(0.3)
+    return process.memory(server.pid).pss / 1e6
+
+
+def startup(bench: Bench) -> JSON:
+    """Start to healthy, and short commands, over `python -c pass`; wall and CPU time in milliseconds."""
+    commands: dict[str, list[str]] = {"python -c pass": [sys.executable, "-c", "pass"]}
+    if bench.product:
+        commands["ccr --version"] = [*bench.product.command, "--version"]
+        commands["ccr status"] = [*bench.product.command, "status"]
+    times: dict[str, list[process.CommandTimes]] = {name: [] for name in commands}
+    for _ in range(bench.often(11, 4)):
+        for name, command in commands.items():
+            times[name].append(process.run_command(command, bench.environment))
+    for name, each in times.items():
+        if any(one.exit for one in each):
+            bench.errors.append(f"{name}: exit {[one.exit for one in each]}")
+    if bench.product:
+        times["ccr start, to healthy"] = []
+        for _ in range(bench.often(7, 2)):
+            with bench.product.started(bench.upstream.port) as (running, _environment):
+                cpu = process.cpu_seconds(running.pid)
+                times["ccr start, to healthy"].append(process.CommandTimes(running.seconds, cpu, 0))
+    # The first run of each reads files that are not in memory yet and may write byte code.
+    base = times["python -c pass"][1:]
+    return {
+        name: {
+            "wall ms": median([one.wall for one in each[1:]]) * 1000,
+            "over python ms": (median([one.wall for one in each[1:]]) - median([one.wall for one in base])) * 1000,
+            "CPU ms": median([one.cpu for one in each[1:]]) * 1000,
+        }
+        for name, each in times.items()
+    }
+
+
+def soak(bench: Bench) -> JSON:
+    """200 streams at once for a minute, plain and with each third client hanging up midway: errors, memory, sockets."""
+    report: JSON = {}
+    servers = {target.server.name: target for target in bench.targets}
+    for name, target in servers.items():
+        models = [each.model for each in bench.targets if each.server is target.server]
+        with _fresh(bench, target) as server:
+            fresh = attrs.evolve(target, server=server)
+            bench.load(fresh, **bench.shape(events=60), models=models, requests=400)
+            for label, hang_up_every in (("whole", 0), ("a third hang up", 3)):
+                report[f"{name}, {label}"] = _soak(bench, fresh, models, hang_up_every)
+    return report
+
+
+def _soak(bench: Bench, target: Target, models: list[str], hang_up_every: int) -> JSON:
+    seconds = bench.often(60, 10)
+    shape = bench.shape(events=60, delay=50)
+    files = process.open_files(target.server.pid)
+    samples: list[float] = []
+    generator = bench.begin(
+        target,
+        **shape,
+        models=models,
+        clients=200,
+        seconds=float(seconds),
+        stagger=3.0,
+        hang_up_every=hang_up_every,
+    )
+    try:
+        while generator.poll() is None and len(samples) < seconds * 2:
+            time.sleep(1)
+            samples.append(process.memory(target.server.pid).pss / 1e6)
+    finally:
+        result = bench.wait(target, generator)
+    quiet = process.until(lambda: process.control(bench.upstream.port)["active"] == 0, 5)
+    time.sleep(1)
+    counts = process.control(bench.upstream.port)
+    held = process.sockets(target.server.pid)
+    clients = sum(n for (state, local, _), n in held.items() if local == target.server.port and state != "listen")
+    closing = sum(n for (state, _, _), n in held.items() if state == "close_wait")
+    if not quiet or clients or closing:
+        bench.errors.append(
+            f"{target.server.name}: left open: {counts['active']} upstream answers, {clients} client sockets, "
+            f"{closing} in close-wait"
+        )
+    quarter = max(1, len(samples) // 4)
+    return {
+        "answers": result["right"],
+        "hung up": result["hung_up"],
+        "errors": result["errors"],
+        "most at once": counts["peak"],
+        "MB 2nd quarter": median(samples[quarter : 2 * quarter]),
+        "MB last quarter": median(samples[-quarter:]),
+        "client sockets left": clients,
+        "in close-wait": closing,
+        "upstream streams left": counts["active"],
+        "files before": files,
+        "files after": process.open_files(target.server.pid),
+    }
+
+
+SCENARIOS: dict[str, Callable[[Bench], JSON]] = {
+    "burst": burst,
+    "flushed": flushed,
+    "paced": paced,
+    "first": first,
+    "startup": startup,
+    "memory": memory,
+    "soak": soak,
+}
+
+
+# --- peers: other programs, measured where they are installed ------------------------------------------
+
+_NGINX = """\
+daemon off; worker_processes 1; error_log stderr error; pid {folder}/nginx.pid;
+events {{ worker_connections 2048; }}
+http {{
+  access_log off; client_max_body_size 0; client_body_buffer_size 2m; keepalive_requests 10000000;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+  upstream provider {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 10000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://provider; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+    }}
+  }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def _nginx(program: str, upstream: int) -> Iterator[list[Target]]:
+    """Run nginx as a relay with one worker."""
+    with tempfile.TemporaryDirectory(prefix="ccr-bench-nginx-") as name:
+        folder = Path(name)
+        port = process.free_port()
+        (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, upstream=upstream, port=port))
+        command = [program, "-p", name, "-c", f"{name}/nginx.conf", "-e", "stderr"]
+        with process.server("nginx", command, port, process.own_environment(folder), folder / "out.txt") as running:
+            yield [Target("nginx", running)]
+
+
+@contextlib.contextmanager
+def _node_ccr(program: str, upstream: int) -> Iterator[list[Target]]:
+    """Run the Node router of the same name; it reads the same configuration."""
+    with Product("node-ccr", tuple(shlex.split(program))).started(upstream) as (running, _):
+        yield [
+            Target("node-ccr pass-through", running, "ant,m"),
+            # It stops reading at the finish reason, so the usage that follows it is lost.
+            Target("node-ccr translated", running, "oai,m", usage=False),
+        ]
+
+
+PEERS = {"nginx": _nginx, "node-ccr": _node_ccr}
+
+
+# --- the command --------------------------------------------------------------------------------------
+
+
+def find_ccr() -> tuple[str, ...]:
+    """Return the command of the `ccr` that belongs to this interpreter."""
+    script = Path(sys.executable).with_name("ccr")
+    return (str(script),) if script.exists() else (sys.executable, "-m", "ccr_core.cli")
+
+
+def machine() -> JSON:
+    """Describe where the figures come from."""
+    model = "unknown"
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load before": os.getloadavg()[0],
+    }
+
+
+def table(title: str, rows: JSON) -> str:
+    """Format {program: {figure: number}} as a Markdown table."""
+    columns = list(dict.fromkeys(key for figures in rows.values() for key in figures))
+    lines = [["", *columns]]
+    lines += [[name, *(_number(figures.get(key)) for key in columns)] for name, figures in rows.items()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    shown = []
+    for line in lines:
+        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[0] = line[0].ljust(widths[0])
+        shown.append("| " + " | ".join(cells) + " |")
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([f"\n{title}\n", shown[0], rule, *shown[1:]])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.run", description="Benchmark ccr against a bare relay."
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter ones; for a first look")
+    parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="SCENARIO", help=", ".join(SCENARIOS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
+    parser.add_argument("--ccr", metavar="COMMAND", help="how to run ccr; 'none' measures the relay alone")
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="event loop of the relay")
+    parser.add_argument("--writes", type=int, default=8, help="writes in which an answer without delay arrives")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME[=COMMAND]", help=f"also measure {', '.join(PEERS)}"
+    )
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    if given.ccr == "none":
+        product = None
+    else:
+        product = Product("ccr", tuple(shlex.split(given.ccr)) if given.ccr else find_ccr())
+    about = machine()
+    report: JSON = {"machine": about, "quick": given.quick, "writes": given.writes, "loop": given.loop, "scenarios": {}}
+    with contextlib.ExitStack() as stack:
+        upstream = stack.enter_context(process.script("upstream"))
+        relay = stack.enter_context(process.script("relay", str(upstream.port), "--loop", given.loop))
+        targets = [Target(RELAY, relay)]
+        environment = process.own_environment(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        if product:
+            running, environment = stack.enter_context(product.started(upstream.port))
+            targets += [
+                Target("ccr pass-through", running, "ant,m"),
+                Target("ccr translated", running, "oai,m"),
+            ]
+        for peer in given.peer:
+            name, _, command = peer.partition("=")
+            if name not in PEERS:
+                parser.error(f"unknown peer {name!r}: choose from {', '.join(PEERS)}")
+            program = command or shutil.which(name)
+            if not program:
+                parser.error(f"{name} is not on PATH: give its command as --peer {name}=COMMAND")
+            targets += stack.enter_context(PEERS[name](program, upstream.port))
+        bench = Bench(upstream, relay, product, targets, environment, given.quick, given.writes)
+        print(", ".join(f"{key}: {value}" for key, value in about.items()))
+        for name in given.only or SCENARIOS:
+            print(f"… {name}", file=sys.stderr)
+            report["scenarios"][name] = SCENARIOS[name](bench)
+            print(table(f"{name} — {SCENARIOS[name].__doc__}", report["scenarios"][name]), flush=True)
+        report["errors"] = bench.errors
+    if given.json:
+        given.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    if bench.errors:
+        print("\nerrors:\n  " + "\n  ".join(bench.errors))
+        sys.exit(1)
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    """End in order on SIGTERM, so that the programs started here are ended too."""
+    sys.exit(128 + signum)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StartError as error:
+        sys.exit(f"error: {error}")

@@ -63,7 +63,7 @@ class ApiKey(Auth[str]):
             return wire
         if not token.access.isascii() or not token.access.isprintable() or " " in token.access:
             raise AuthError(f"the API key of {self.provider} has characters that no key has; check its api_key")
-        header, form = KEY_STYLES[self.options]
+        header, form = KEY_STYLES[wire.key_style or self.options]
         if header in wire.headers:
             return wire
         return attrs.evolve(wire, headers={**wire.headers, header: form.format(token.access)})

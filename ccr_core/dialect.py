@@ -54,12 +54,17 @@ class Context:
 
 @attrs.frozen(kw_only=True)
 class WireRequest:
-    """A request as it will be sent to a provider.  ``body`` is a JSON object, or ``None`` for none."""
+    """A request as it will be sent to a provider.
+
+    ``body`` is a JSON object, or ``None`` for none.  ``key_style`` says how an API key is sent where it is not the
+    provider's usual way; see :data:`ccr_core.auth.KEY_STYLES`.
+    """
 
     method: str = "POST"
     url: str
     headers: Headers = attrs.Factory(dict)
     body: JSON | None = None
+    key_style: str | None = None
 
 
 @attrs.frozen(kw_only=True)

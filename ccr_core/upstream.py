@@ -220,6 +220,7 @@ class _Connection(asyncio.Protocol):
         self._any = False
         self._framed = False
         self._finished = False
+        self._keep = False
 
     def start(self, reply: HttpReply, head: bytes, body: bytes) -> None:
         self._reply = reply
@@ -310,13 +311,13 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._finished = self._status >= 200
+        self._keep = bool(self._parser.should_keep_alive())
 
     def _release(self) -> None:
         reply, self._reply = self._reply, None
-        keep = bool(self._parser.should_keep_alive())
         if reply is not None:
             reply.complete()
-        if keep and self._framed and not self.closed:
+        if self._keep and self._framed and not self.closed:
             self.resume()
             self._pool.keep(self)
         elif self._transport is not None:

@@ -1,0 +1,408 @@
+"""The HTTP client, against real sockets that behave well, badly, and not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ccr_core import ConfigError, UpstreamError, WireRequest
+from ccr_core.upstream import BUFFER, HttpSender, is_loopback
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(script: Script) -> AsyncIterator[str]:
+    """A server on a free loopback port whose every connection runs ``script``."""
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await script(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(run, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def sender(**options: object) -> AsyncIterator[HttpSender]:
+    made = HttpSender(**options)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        await made.aclose()
+
+
+async def read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+    return head, await reader.readexactly(length)
+
+
+def answers(*answers: bytes) -> Script:
+    """Answer each request of a connection with the next of ``answers``, then close."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await read_request(reader)
+            writer.write(answer)
+            await writer.drain()
+
+    return script
+
+
+async def read_all(reply: object) -> bytes:
+    return b"".join([data async for data in pieces(reply)])
+
+
+async def pieces(reply: object) -> AsyncIterator[bytes]:
+    while data := await reply.read():  # type: ignore[attr-defined]
+        yield data
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+async def test_request_goes_out_as_it_is() -> None:
+    """
+    Method, path with query, headers and body arrive; the length is right.
+    """
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await read_request(reader))
+        writer.write(OK)
+
+    async with serving(script) as url, sender() as http:
+        reply = await http.send(WireRequest(url=f"{url}/v1/x?beta=true", headers={"x-api-key": "k"}), b'{"a":1}')
+        body = await read_all(reply)
+
+    head, sent = seen[0]
+    assert b"ok" == body
+    assert head.startswith(b"POST /v1/x?beta=true HTTP/1.1\r\nhost: 127.0.0.1:")
+    assert b"\r\nx-api-key: k\r\n" in head
+    assert b'{"a":1}' == sent
+
+
+async def test_connections_are_reused() -> None:
+    """
+    The second request goes over the first one's connection once its answer was read.
+    """
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await answers(OK, OK, OK)(reader, writer)
+
+    async with serving(script) as url, sender() as http:
+        for _ in range(3):
+            assert b"ok" == await read_all(await http.send(WireRequest(url=url), b""))
+
+    assert 1 == connections
+
+
+async def test_reused_connection_that_was_closed_is_replaced() -> None:
+    """
+    A kept connection that the provider closed meanwhile costs nothing: the request goes over a new one.
+    """
+    async with serving(answers(OK)) as url, sender() as http:
+        for _ in range(3):
+            assert b"ok" == await read_all(await http.send(WireRequest(url=url), b""))
+
+
+async def test_closed_on_arrival_of_the_second_request() -> None:
+    """
+    A kept connection closed just as the next request is sent is retried, as no byte of an answer came.
+    """
+    requests = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        await read_request(reader)
+        requests += 1
+        writer.write(OK)
+        await read_request(reader)
+        requests += 1
+
+    async with serving(script) as url, sender() as http:
+        for _ in range(2):
+            assert b"ok" == await read_all(await http.send(WireRequest(url=url), b""))
+
+    assert 3 == requests
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "without an answer"),
+        (b"HTTP/1.1 200 OK\r\ncontent-le", "without an answer"),
+        (b"rubbish\r\n\r\n", "not valid HTTP"),
+    ],
+)
+async def test_no_answer(answer: bytes, words: str) -> None:
+    """
+    A connection that ends before the head of an answer is an error that says so.
+    """
+    async with serving(answers(answer)) as url, sender() as http:
+        with pytest.raises(UpstreamError, match=words) as caught:
+            await http.send(WireRequest(url=url), b"")
+
+    assert 502 == caught.value.status
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\nxy",
+    ],
+)
+async def test_cut_body_is_an_error_after_what_came(answer: bytes) -> None:
+    """
+    What arrived before the cut can be read; then comes an error, never an end.
+    """
+    async with serving(answers(answer)) as url, sender() as http:
+        reply = await http.send(WireRequest(url=url), b"")
+        got = b""
+        with pytest.raises(UpstreamError, match="in the middle of its answer"):
+            async for data in pieces(reply):
+                got += data
+
+    assert got.startswith(b"abc")
+
+
+async def test_body_that_ends_with_the_connection() -> None:
+    """
+    Without a length and without chunks the end of the connection ends the body (RFC 9112, 6.3).
+    """
+    async with serving(answers(b"HTTP/1.1 200 OK\r\n\r\nabc")) as url, sender() as http:
+        assert b"abc" == await read_all(await http.send(WireRequest(url=url), b""))
+
+
+async def test_informational_answers_are_passed_over() -> None:
+    """
+    100 and 103 come before the answer, not in its place.
+    """
+    answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK
+    async with serving(answers(answer)) as url, sender() as http:
+        reply = await http.send(WireRequest(url=url), b"")
+        assert (200, b"ok") == (reply.status, await read_all(reply))
+        assert "link" not in reply.headers
+
+
+async def test_compressed_answer() -> None:
+    """
+    gzip is understood although it was not asked for, at any cut; a cut one is an error.
+    """
+    packed = gzip.compress(b"hello " * 1000)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(packed))
+        for at in range(0, len(packed), 7):
+            writer.write(packed[at : at + 7])
+            await asyncio.sleep(0)
+        await read_request(reader)
+        writer.write(head + b"content-length: 20\r\n\r\n" + packed[:20])
+
+    async with serving(script) as url, sender() as http:
+        assert b"hello " * 1000 == await read_all(await http.send(WireRequest(url=url), b""))
+        with pytest.raises(UpstreamError, match="cut short"):
+            await read_all(await http.send(WireRequest(url=url), b""))
+
+
+async def test_closing_a_reply_closes_the_connection() -> None:
+    """
+    A reader that leaves in the middle is noticed by the provider at once.
+    """
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        try:
+            await reader.read()
+        finally:
+            gone.set()
+
+    async with serving(script) as url, sender() as http:
+        reply = await http.send(WireRequest(url=url), b"")
+        await reply.read()
+        reply.close()
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+async def test_cancelled_wait_for_the_head_closes_the_connection() -> None:
+    """
+    Cancelling a request that is not answered yet closes its connection.
+    """
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        try:
+            await reader.read()
+        finally:
+            gone.set()
+
+    async with serving(script) as url, sender() as http:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await http.send(WireRequest(url=url), b"")
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+async def test_slow_reader_slows_the_provider() -> None:
+    """
+    While nobody reads, the provider can send no more than the buffers hold.
+    """
+    sent = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n")
+        block = b"x" * 100_000
+        for _ in range(1000):
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with serving(script) as url, sender() as http:
+        reply = await http.send(WireRequest(url=url), b"")
+        await asyncio.sleep(0.5)
+        waiting = sent
+        got = len(await read_all(reply))
+
+    assert 100_000_000 == got
+    assert waiting < 50_000_000
+    assert reply._size <= BUFFER * 2
+
+
+async def test_read_can_be_cancelled_without_loss() -> None:
+    """
+    A read that timed out loses no bytes.
+    """
+    go = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+        await go.wait()
+        writer.write(b"ok")
+
+    async with serving(script) as url, sender() as http:
+        reply = await http.send(WireRequest(url=url), b"")
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await reply.read()
+        go.set()
+        assert b"ok" == await read_all(reply)
+
+
+async def test_nobody_listens() -> None:
+    """
+    A refused connection is a 502 that names the address.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with sender() as http:
+        with pytest.raises(UpstreamError, match=f"cannot connect to 127.0.0.1:{port}") as caught:
+            await http.send(WireRequest(url=f"http://127.0.0.1:{port}/"), b"")
+
+    assert 502 == caught.value.status
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "http:///x", "http://x:99999/", "nonsense"])
+async def test_url_that_leads_nowhere(url: str) -> None:
+    """
+    A URL that cannot be used is named.
+    """
+    async with sender() as http:
+        with pytest.raises(UpstreamError, match="URL"):
+            await http.send(WireRequest(url=url), b"")
+
+
+async def test_header_with_a_line_break_is_refused() -> None:
+    """
+    Nothing can smuggle a header, or a second request, through a value.
+    """
+    async with serving(answers(OK)) as url, sender() as http:
+        with pytest.raises(UpstreamError, match="x-bad"):
+            await http.send(WireRequest(url=url, headers={"x-bad": "a\r\nb: c"}), b"")
+
+
+def test_loopback_hosts() -> None:
+    """
+    Only what can be no other machine counts as loopback.
+    """
+    yes = ["127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "[::1]"]
+    no = ["0.0.0.0", "10.0.0.1", "example.com", "localhost.evil.example", "127.0.0.1.evil.example", ""]
+    assert [True] * len(yes) == [is_loopback(host) for host in yes]
+    assert [False] * len(no) == [is_loopback(host) for host in no]
+
+
+async def test_plain_requests_go_through_the_proxy() -> None:
+    """
+    A proxy gets the whole URL and its credentials; the hosts in no_proxy are left alone.
+    """
+    seen: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await read_request(reader))[0])
+        writer.write(OK)
+
+    async with serving(script) as url:
+        port = url.rpartition(":")[2]
+        async with sender(proxy_url=f"http://me:p%40ss@127.0.0.1:{port}", no_proxy=(".direct.invalid",)) as http:
+            await read_all(await http.send(WireRequest(url="http://api.invalid/v1"), b""))
+            with pytest.raises(UpstreamError, match=r"x\.direct\.invalid"):
+                await http.send(WireRequest(url="http://x.direct.invalid/"), b"")
+
+    assert seen[0].startswith(b"POST http://api.invalid/v1 HTTP/1.1\r\n")
+    assert b"proxy-authorization: Basic bWU6cEBzcw==\r\n" in seen[0]
+
+
+async def test_proxy_that_refuses_a_tunnel() -> None:
+    """
+    A proxy's refusal to tunnel is told in its own words.
+    """
+    seen: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Not For You\r\n\r\n")
+        await writer.drain()
+
+    async with serving(script) as url, sender(proxy_url=url) as http:
+        with pytest.raises(UpstreamError, match="403 Not For You"):
+            await http.send(WireRequest(url="https://api.invalid/"), b"")
+
+    assert seen[0].startswith(b"CONNECT api.invalid:443 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("url", ["socks5://127.0.0.1:1", "https://proxy.invalid"])
+def test_proxy_of_another_kind(url: str) -> None:
+    """
+    A kind of proxy that is not supported is refused when it is configured, not when it is used.
+    """
+    with pytest.raises(ConfigError, match="PROXY_URL"):
+        HttpSender(proxy_url=url)

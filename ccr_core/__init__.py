@@ -101,82 +101,200 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from ccr_core.auth import ApiKey, Auth, Token
+    # Named twice so that type checkers see them as exported.
+    from ccr_core.auth import ApiKey as ApiKey
+    from ccr_core.auth import Auth as Auth
+    from ccr_core.auth import Token as Token
     from ccr_core.dialect import (
-        Context,
-        Dialect,
-        Ingress,
-        Outcome,
-        Target,
-        WireReply,
-        WireRequest,
-        error_text,
+        Context as Context,
+    )
+    from ccr_core.dialect import (
+        Dialect as Dialect,
+    )
+    from ccr_core.dialect import (
+        Ingress as Ingress,
+    )
+    from ccr_core.dialect import (
+        Outcome as Outcome,
+    )
+    from ccr_core.dialect import (
+        Target as Target,
+    )
+    from ccr_core.dialect import (
+        WireReply as WireReply,
+    )
+    from ccr_core.dialect import (
+        WireRequest as WireRequest,
+    )
+    from ccr_core.dialect import (
+        error_text as error_text,
     )
     from ccr_core.errors import (
-        AuthError,
-        CcrError,
-        ConfigError,
-        PluginError,
-        ProtocolError,
-        RequestError,
-        RoutingError,
-        UpstreamError,
-        kind_of,
+        AuthError as AuthError,
+    )
+    from ccr_core.errors import (
+        CcrError as CcrError,
+    )
+    from ccr_core.errors import (
+        ConfigError as ConfigError,
+    )
+    from ccr_core.errors import (
+        PluginError as PluginError,
+    )
+    from ccr_core.errors import (
+        ProtocolError as ProtocolError,
+    )
+    from ccr_core.errors import (
+        RequestError as RequestError,
+    )
+    from ccr_core.errors import (
+        RoutingError as RoutingError,
+    )
+    from ccr_core.errors import (
+        UpstreamError as UpstreamError,
+    )
+    from ccr_core.errors import (
+        kind_of as kind_of,
     )
     from ccr_core.events import (
-        BlockDelta,
-        BlockStart,
-        BlockStop,
-        Event,
-        MessageDelta,
-        MessageStart,
-        MessageStop,
-        Ping,
-        StreamError,
-        Unknown,
-        assemble,
-        explode,
-        explode_block,
-        parse_arguments,
+        BlockDelta as BlockDelta,
     )
-    from ccr_core.hookspecs import hookimpl
+    from ccr_core.events import (
+        BlockStart as BlockStart,
+    )
+    from ccr_core.events import (
+        BlockStop as BlockStop,
+    )
+    from ccr_core.events import (
+        Event as Event,
+    )
+    from ccr_core.events import (
+        MessageDelta as MessageDelta,
+    )
+    from ccr_core.events import (
+        MessageStart as MessageStart,
+    )
+    from ccr_core.events import (
+        MessageStop as MessageStop,
+    )
+    from ccr_core.events import (
+        Ping as Ping,
+    )
+    from ccr_core.events import (
+        StreamError as StreamError,
+    )
+    from ccr_core.events import (
+        Unknown as Unknown,
+    )
+    from ccr_core.events import (
+        assemble as assemble,
+    )
+    from ccr_core.events import (
+        explode as explode,
+    )
+    from ccr_core.events import (
+        explode_block as explode_block,
+    )
+    from ccr_core.events import (
+        parse_arguments as parse_arguments,
+    )
+    from ccr_core.hookspecs import hookimpl as hookimpl
     from ccr_core.messages import (
-        JSON,
-        Headers,
-        Hints,
-        Request,
-        blocks_of,
-        hints_of,
-        loads,
-        map_blocks,
-        new_id,
-        parse_body,
-        seal,
-        text_of,
-        unseal,
-        walk_blocks,
+        JSON as JSON,
+    )
+    from ccr_core.messages import (
+        Headers as Headers,
+    )
+    from ccr_core.messages import (
+        Hints as Hints,
+    )
+    from ccr_core.messages import (
+        Request as Request,
+    )
+    from ccr_core.messages import (
+        blocks_of as blocks_of,
+    )
+    from ccr_core.messages import (
+        hints_of as hints_of,
+    )
+    from ccr_core.messages import (
+        loads as loads,
+    )
+    from ccr_core.messages import (
+        map_blocks as map_blocks,
+    )
+    from ccr_core.messages import (
+        new_id as new_id,
+    )
+    from ccr_core.messages import (
+        parse_body as parse_body,
+    )
+    from ccr_core.messages import (
+        seal as seal,
+    )
+    from ccr_core.messages import (
+        text_of as text_of,
+    )
+    from ccr_core.messages import (
+        unseal as unseal,
+    )
+    from ccr_core.messages import (
+        walk_blocks as walk_blocks,
     )
     from ccr_core.observe import (
-        Answered,
-        Arrived,
-        Failed,
-        Finished,
-        Observation,
-        Observer,
-        Routed,
-        Sent,
-        Streamed,
+        Answered as Answered,
     )
-    from ccr_core.push import Pipe, Push, Stage
-    from ccr_core.routing import Decision, Pass, Route, RouteContext
+    from ccr_core.observe import (
+        Arrived as Arrived,
+    )
+    from ccr_core.observe import (
+        Failed as Failed,
+    )
+    from ccr_core.observe import (
+        Finished as Finished,
+    )
+    from ccr_core.observe import (
+        Observation as Observation,
+    )
+    from ccr_core.observe import (
+        Observer as Observer,
+    )
+    from ccr_core.observe import (
+        Routed as Routed,
+    )
+    from ccr_core.observe import (
+        Sent as Sent,
+    )
+    from ccr_core.observe import (
+        Streamed as Streamed,
+    )
+    from ccr_core.push import Pipe as Pipe
+    from ccr_core.push import Push as Push
+    from ccr_core.push import Stage as Stage
+    from ccr_core.routing import Decision as Decision
+    from ccr_core.routing import Pass as Pass
+    from ccr_core.routing import Route as Route
+    from ccr_core.routing import RouteContext as RouteContext
     from ccr_core.spec import (
-        CounterSpec,
-        Embedded,
-        ObserverSpec,
-        ProviderSpec,
-        RuleSpec,
-        TransformerSpec,
+        CounterSpec as CounterSpec,
     )
-    from ccr_core.sse import Chunk, SseParser
-    from ccr_core.tokens import Counter, count_request
-    from ccr_core.transform import Transformer
+    from ccr_core.spec import (
+        Embedded as Embedded,
+    )
+    from ccr_core.spec import (
+        ObserverSpec as ObserverSpec,
+    )
+    from ccr_core.spec import (
+        ProviderSpec as ProviderSpec,
+    )
+    from ccr_core.spec import (
+        RuleSpec as RuleSpec,
+    )
+    from ccr_core.spec import (
+        TransformerSpec as TransformerSpec,
+    )
+    from ccr_core.sse import Chunk as Chunk
+    from ccr_core.sse import SseParser as SseParser
+    from ccr_core.tokens import Counter as Counter
+    from ccr_core.tokens import count_request as count_request
+    from ccr_core.transform import Transformer as Transformer

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -123,7 +122,7 @@ def discover(
 
 
 def _given(source: Any) -> tuple[Plugin, Any]:
-    name = source.__name__ if isinstance(source, ModuleType) else type(source).__name__
+    name = getattr(source, "__name__", None) or type(source).__name__
     return Plugin(name, name.replace("_", "-"), ""), source
 
 

@@ -3,13 +3,11 @@
 One schema, two syntaxes (JSON5 in ``config.json``, TOML in ``config.toml``).  Rules of this module:
 
 * a file is read once into frozen classes; nothing is looked up in it later;
-* references to environment variables are resolved once, everywhere; the document as written is kept beside
-  the resolved one, because what is written back must never contain a resolved secret;
-* types are strict (``"7"`` is no number, ``"false"`` is no truth value) and all problems are reported at
-  once, each with its path and its place in the file; the same converter (:func:`structure`) serves the
-  options of every plugin;
-* an unknown key is an error with the nearest known key, except at the top level, where old files have all
-  sorts;
+* references to environment variables are resolved once, everywhere; the document as written is kept beside the
+  resolved one, because what is written back must never contain a resolved secret;
+* types are strict (``"7"`` is no number, ``"false"`` is no truth value) and all problems are reported at once, each
+  with its path and its place in the file; the same converter (:func:`structure`) serves the options of every plugin;
+* an unknown key is an error with the nearest known key, except at the top level, where old files have all sorts;
 * no message shows a secret.
 
 Heavy imports (cattrs, the JSON5 parser, the editor) happen inside functions: importing this module is cheap.
@@ -50,8 +48,7 @@ OLD_KEYS = frozenset(
         "OPENAI_MODEL",
     }
 )
-"""Top-level keys that files written for older tools have; accepted without a warning and without effect
-here."""
+"""Top-level keys that files written for older tools have; accepted without a warning and without effect here."""
 
 
 # --- paths inside a document --------------------------------------------------------------------------------
@@ -96,9 +93,7 @@ def is_comment(key: str) -> bool:
 
 # --- secrets ------------------------------------------------------------------------------------------------
 
-_SECRET = re.compile(
-    r"(apikeys?|authtoken|accesstoken|refreshtoken|token|authorization|cookie|credentials?)$|secret|passw"
-)
+_SECRET = re.compile(r"(apikeys?|token|authorization|cookie|credentials?)$|secret|passw")
 _REFERENCE = re.compile(r"\$\{([^}]+)\}|\$([A-Z_][A-Z0-9_]*)")
 _USERINFO = re.compile(r"(://[^/?#@:\s]*):[^/?#@\s]*@|([?&](?:key|api_?key|token|access_token)=)[^&#\s]+", re.I)
 HIDDEN = "…"
@@ -106,8 +101,7 @@ HIDDEN = "…"
 
 
 def is_secret(key: Key) -> bool:
-    """Whether a key names something that must not be shown (``api_key``, ``x-api-key``, ``APIKEY``,
-    ``password`` …)."""
+    """Whether a key names something that must not be shown: ``api_key``, ``x-api-key``, ``APIKEY``, ``password`` …"""
     if isinstance(key, int):
         return False
     name = re.sub(r"[-_ ]", "", key.lower())
@@ -120,6 +114,10 @@ def mask(value: Any) -> Any:
     Passwords and keys inside URLs are masked wherever they are.
     """
     return _mask(value, False)
+
+
+def _is_secret_path(path: str) -> bool:
+    return any(is_secret(word) for word in re.findall(_BARE, path))
 
 
 def _mask(value: Any, secret: bool) -> Any:
@@ -141,8 +139,8 @@ def _mask(value: Any, secret: bool) -> Any:
 
 @attrs.frozen
 class Problem:
-    """One thing that is wrong: the path in the document, what is wrong there, and (if known) line and column
-    from 1."""
+    """One thing that is wrong: the path in the document, what is wrong there, and (if known) line and column from
+    1."""
 
     path: str
     message: str
@@ -154,8 +152,7 @@ class Problem:
 class Problems:
     """Everything that is wrong with a configuration, gathered so that the user sees it all at once.
 
-    The core and every reader of plugin options add to one of these; whoever owns it calls
-    :meth:`raise_if_any`.
+    The core and every reader of plugin options add to one of these; whoever owns it calls :meth:`raise_if_any`.
     """
 
     items: list[Problem] = attrs.field(factory=list)
@@ -168,8 +165,7 @@ class Problems:
         self.add(join(path, key), f"unknown {noun}{did_you_mean(key, known)}")
 
     def text(self, file: Path | None) -> str:
-        """All problems as text, a line each.  Line numbers are looked up in ``file`` now, if it can still be
-        read."""
+        """All problems as text, a line each.  Line numbers are looked up in ``file`` now, if it can still be read."""
         places: Mapping[str, tuple[int, int]] = {}
         if file is not None and any(item.line is None for item in self.items):
             from ccr_core.config_edit import places as places_of
@@ -191,19 +187,17 @@ class Problems:
         return "\n".join(lines)
 
     def raise_if_any(self, file: Path | None) -> None:
-        """Raise one :class:`ConfigError` with every problem, if there is one.  ``file`` is
-        ``Config.source``."""
+        """Raise one :class:`ConfigError` with every problem, if there is one.  ``file`` is ``Config.source``."""
         if self.items:
             raise ConfigError(self.text(file))
 
 
 def _nearest_place(places: Mapping[str, tuple[int, int]], path: str) -> tuple[int, int] | None:
     """The place of a path, or of the nearest object around it (a missing key has no place of its own)."""
-    if places:
-        keys = parse_path(path)
-        for size in range(len(keys), 0, -1):
-            if found := places.get(join("", *keys[:size])):
-                return found
+    while places and path:
+        if path in places:
+            return places[path]
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return None
 
 
@@ -223,10 +217,10 @@ def structure(cls: type[T], value: Any, where: str, problems: Problems, noun: st
     """Make an instance of the attrs class ``cls`` from a parsed object, strictly.
 
     Understood types: ``bool int float str None Any Path``, ``Literal``, enums (by value), ``tuple[X, ...]``,
-    ``list[X]``, ``Mapping[str, X]``, unions and attrs classes, nested in any way.  ``float`` takes an integer
-    too; nothing else is converted.  The key of a field is its name unless its metadata says otherwise
-    (``metadata={"key": "longContext"}``; ``None``: not from a file).  ``noun`` is what an unknown key is
-    called, such as ``option of maxtoken``.
+    ``list[X]``, ``Mapping[str, X]``, unions and attrs classes, nested in any way.  ``float`` takes an integer too;
+    nothing else is converted.  The key of a field is its name unless its metadata says otherwise (``metadata={"key":
+    "longContext"}``; ``None``: not from a file).  ``noun`` is what an unknown key is called, such as ``option of
+    maxtoken``.
 
     Returns None after adding every problem found, each with its path under ``where``.
     """
@@ -252,11 +246,10 @@ def structure_parts(
     also: Collection[str] = (),
     noun: str = "key",
 ) -> list[Any]:
-    """Let several attrs classes each take their own keys out of one table, as the routing rules do with
-    ``Router``.
+    """Let several attrs classes each take their own keys out of one table, as the routing rules do with ``Router``.
 
-    Returns one instance for each class (None where there was a problem), in order.  A key that none of them
-    knows and that is not in ``also`` is a problem.  Two classes may share a key.
+    Returns one instance for each class (None where there was a problem), in order.  A key that none of them knows and
+    that is not in ``also`` is a problem.  Two classes may share a key.
     """
     known = [keys_of(cls) for cls in classes]
     every = {key for keys in known for key in keys}.union(also)
@@ -314,10 +307,10 @@ def _describe(kind: Any) -> str:
 
 @functools.cache
 def _converter() -> Converter:
-    """The one converter.  cattrs does the dispatch, the classes and the error tree; the hooks here make it
-    strict."""
+    """The one converter.  cattrs does the dispatch, the classes and the error tree; the hooks here make it strict."""
     from cattrs import BaseValidationError, Converter
-    from cattrs.gen import make_dict_structure_fn, override
+    from cattrs.cols import list_structure_factory
+    from cattrs.gen import make_dict_structure_fn, mapping_structure_factory, override
 
     converter = Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, (what, accepted) in _SCALARS.items():
@@ -365,32 +358,29 @@ def _converter() -> Converter:
 
         return first_that_fits
 
-    making: set[Any] = set()
-
     def is_container(kind: Any) -> bool:
-        if kind in making:
-            return False
         return (get_origin(kind) or kind) in (tuple, list, Sequence, dict, Mapping) or attrs.has(kind)
 
     def container(kind: Any) -> Callable[[Any, Any], Any]:
         """cattrs' own hook, behind a check of the shape (it would take a string for a list of letters)."""
+        origin = get_origin(kind) or kind
+        hook: Any
         if attrs.has(kind):
-            keys = {field.name: _key(field) for field in attrs.fields(get_origin(kind) or kind)}
+            keys = {field.name: _key(field) for field in attrs.fields(origin)}
             renamed = {name: override(rename=key, omit=key is None) for name, key in keys.items()}
-            hook: Any = make_dict_structure_fn(kind, converter, **renamed)  # type: ignore[arg-type]
+            hook = make_dict_structure_fn(kind, converter, **renamed)  # type: ignore[arg-type]
+        elif origin in (dict, Mapping):
+            hook = mapping_structure_factory(kind, converter, dict)
         else:
-            making.add(kind)
-            try:
-                hook = converter.get_structure_hook(kind, cache_result=False)
-            finally:
-                making.discard(kind)
+            hook = list_structure_factory(kind, converter)
         what = _describe(kind)
         shape: tuple[type, ...] = (list, tuple) if what == "a list" else (Mapping,)
 
         def checked(value: Any, kind: Any) -> Any:
             if not isinstance(value, shape):
                 raise _Unexpected(what, value)
-            return hook(value, kind)
+            result = hook(value, kind)
+            return tuple(result) if origin is tuple else result
 
         return checked
 
@@ -426,11 +416,10 @@ def _explain(error: BaseException, kind: Any, where: str, problems: Problems, no
         problems.add(where, f"expected {error.what}, got {_show(error.value, where)}")
     elif isinstance(error, KeyError):
         problems.add(where, f"missing; expected {_describe(kind)}")
-    elif isinstance(error, ValueError | TypeError):  # a validator of the class refused
-        name = re.match(r"'(\w+)' ", str(error))
+    elif isinstance(error, ValueError | TypeError | ConfigError):  # a validator of the class refused: 'name' must be …
+        name = re.match(r"'(\w+)' ", text := str(error.args[0] if error.args else error))
         place = join(where, name[1]) if name else where
-        hidden = any(is_secret(key) for key in parse_path(place))
-        problems.add(place, "not a valid value" if hidden else str(error))
+        problems.add(place, "not a valid value" if _is_secret_path(place) else text[name.end() if name else 0 :])
     else:
         raise error
 
@@ -441,7 +430,7 @@ def _show(value: Any, where: str) -> str:
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"
-    if isinstance(value, str) and any(is_secret(key) for key in parse_path(where)):
+    if isinstance(value, str) and _is_secret_path(where):
         return "a string (not shown)"
     text = _json(_mask(value, False))
     return text if len(text) <= 60 else f"{text[:56]}…{text[-1]}"
@@ -475,8 +464,7 @@ class StepUse:
 
 @attrs.frozen(kw_only=True)
 class TransformerUse:
-    """A ``transformer`` block: the steps for all models, and those added for single models (exact model
-    name)."""
+    """A ``transformer`` block: the steps for all models, and those added for single models (exact model name)."""
 
     use: tuple[StepUse, ...] = ()
     models: Mapping[str, tuple[StepUse, ...]] = attrs.field(factory=dict)
@@ -553,8 +541,7 @@ class ProviderConfig:
 @attrs.frozen(kw_only=True)
 class RouterConfig:
     """The ``Router`` table.  ``options`` holds every key but these two: the routing rules own them (see
-    :func:`structure_parts`).  ``rules`` is the order of the rules; None means the documented default
-    order."""
+    :func:`structure_parts`).  ``rules`` is the order of the rules; None means the documented default order."""
 
     default: str | None = None
     rules: tuple[str, ...] | None = None
@@ -564,9 +551,9 @@ class RouterConfig:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Sizes and times.  ``body_mb``: largest request body; ``header_kb``: largest request head;
-    ``connect_s``: to reach a provider; ``first_byte_s``: until its answer begins (None: ``API_TIMEOUT_MS``);
-    ``idle_s``: between two reads of an answer; ``ping_s``: silence after which the client gets a ping."""
+    """Sizes and times.  ``body_mb``: largest request body; ``header_kb``: largest request head; ``connect_s``: to
+    reach a provider; ``first_byte_s``: until its answer begins (None: ``API_TIMEOUT_MS``); ``idle_s``: between two
+    reads of an answer; ``ping_s``: silence after which the client gets a ping."""
 
     body_mb: float = attrs.field(default=50, validator=attrs.validators.gt(0))
     header_kb: float = attrs.field(default=64, validator=attrs.validators.gt(0))
@@ -593,9 +580,9 @@ def _keys(*keys: str) -> dict[str, Any]:
 class Config:
     """A whole configuration, checked as far as it can be without plugins.
 
-    ``raw`` is the document as written (references in place), ``resolved`` the same with references replaced
-    and remarks dropped: never write or show the latter.  ``unknown`` are unknown top-level keys; ``warnings``
-    are complete sentences for the user.
+    ``raw`` is the document as written (references in place), ``resolved`` the same with references replaced and
+    remarks dropped: never write or show the latter.  ``unknown`` are unknown top-level keys; ``warnings`` are
+    complete sentences for the user.
     """
 
     providers: tuple[ProviderConfig, ...] = attrs.field(default=(), metadata=_keys("Providers", "providers"))
@@ -684,8 +671,8 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, path: Path) -> Document:
-    """Parse TOML (if ``path`` ends so) or JSON5.  A syntax error is a :class:`ConfigError` with file, line
-    and column."""
+    """Parse TOML (if ``path`` ends so) or JSON5.  A syntax error is a :class:`ConfigError` with file, line and
+    column."""
     document = _parse_toml(text, path) if path.suffix == ".toml" else _parse_json(text, path)
     if not isinstance(document.data, dict):
         raise ConfigError(f"{path}: expected an object with keys such as Providers, got {_show(document.data, '')}")
@@ -745,7 +732,7 @@ def _parse_json5(text: str, path: Path) -> Any:
         near = re.search(r" near (\d+)", reason)
         offset = max(int(near[1]) - 1, 0) if near else 0
         reason = reason.replace(near[0], "") if near else reason
-        reason = re.sub(r"U\+([0-9a-f]{4,6})", lambda m: _json(chr(int(m[1], 16))), reason)
+        reason = re.sub(r"U\+([0-9a-f]{4,6})", lambda m: repr(chr(int(m[1], 16))), reason)
         reason = re.sub(r"b'(\w+)'", lambda m: "value" if m[1] == "JSON5Value" else m[1], reason)
         line = text.count("\n", 0, offset) + 1
         column = offset - text.rfind("\n", 0, offset)
@@ -757,8 +744,8 @@ def _parse_json5(text: str, path: Path) -> Any:
 
 
 def load(path: Path | None = None, env: Mapping[str, str] | None = None) -> Config:
-    """Read the configuration (``path``, or what :func:`find` finds).  ``env`` is the environment, by default
-    the real one.
+    """Read the configuration (``path``, or what :func:`find` finds).  ``env`` is the environment, by default the real
+    one.
 
     Raises :class:`ConfigError`: no file, unreadable, a syntax error, or the list of all problems.
     """
@@ -775,8 +762,8 @@ def from_document(
     source: Path | None = None,
     repeated: Iterable[Problem] = (),
 ) -> Config:
-    """Make a :class:`Config` of a parsed document.  ``source`` is the file it came from, for messages and
-    relative paths.
+    """Make a :class:`Config` of a parsed document.  ``source`` is the file it came from, for messages and relative
+    paths.
 
     Raises one :class:`ConfigError` that lists all problems.
     """
@@ -800,7 +787,7 @@ def from_document(
     unknown = tuple(key for key in document if key not in known)
     warnings += [f"unknown key {_json(key)} is ignored{did_you_mean(key, known)}" for key in unknown]
     for reference in unresolved:
-        if any(is_secret(key) for key in parse_path(reference.path)):
+        if _is_secret_path(reference.path):
             warnings.append(f"{reference.path}: the environment variable {reference.name} is not set")
     problems.raise_if_any(source)
 
@@ -819,11 +806,10 @@ def from_document(
 
 
 def resolve(value: Any, env: Mapping[str, str], unresolved: list[Unresolved], path: str = "") -> Any:
-    """A copy with ``$NAME`` and ``${NAME}`` replaced in every string value and remarks (:func:`is_comment`)
-    dropped.
+    """A copy with ``$NAME`` and ``${NAME}`` replaced in every string value and remarks (:func:`is_comment`) dropped.
 
-    A variable that is unset or empty leaves the text as it is and is added to ``unresolved``.  Done once:
-    what a variable holds is not looked at again.
+    A variable that is unset or empty leaves the text as it is and is added to ``unresolved``.  Done once: what a
+    variable holds is not looked at again.
     """
     if isinstance(value, Mapping):
         return {
@@ -874,8 +860,7 @@ def _no_proxy(value: Any, where: str, problems: Problems) -> Any:
 
 
 def _number(low: int, high: int) -> Callable[[Any, str, Problems], int | None]:
-    """A reader for an integer in a range, also written as a string, as a reference to the environment always
-    is."""
+    """A reader for an integer in a range, also written as a string, as a reference to the environment always is."""
 
     def read_number(value: Any, where: str, problems: Problems) -> int | None:
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}\s*", value):
@@ -902,14 +887,14 @@ def _providers(value: Any, where: str, problems: Problems) -> Any:
     if not isinstance(value, list):
         problems.add(where, f"expected a list, got {_show(value, where)}")
         return None
-    providers = [_provider(item, join(where, index), problems) for index, item in enumerate(value)]
     first: dict[str, str] = {}
-    for provider in filter(None, providers):
-        if provider.name in first:
-            problems.add(
-                join(provider.where, "name"), f"{_json(provider.name)} is already the name of {first[provider.name]}"
-            )
-        first.setdefault(provider.name, provider.where)
+    providers = []
+    for index, item in enumerate(value):
+        place = join(where, index)
+        providers.append(_provider(item, place, problems))
+        name = item.get("name") if isinstance(item, Mapping) else None
+        if isinstance(name, str) and name and first.setdefault(name, place) != place:
+            problems.add(join(place, "name"), f"{_json(name)} is already the name of {first[name]}")
     return tuple(providers)
 
 

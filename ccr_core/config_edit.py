@@ -13,15 +13,19 @@ which line a problem is.  Its rules:
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ccr_core.config import Key, join, parse, read_text
+from ccr_core.config import HIDDEN, Key, Problems, is_secret, join, parse, read_text
 from ccr_core.errors import ConfigError
 
 BACKUPS = 3
@@ -316,3 +320,303 @@ def _toml_key(text: str) -> str:
     if text[0] == '"':
         return str(json.loads(text))
     return text[1:-1] if text[0] == "'" else text
+
+
+# --- changing JSON5 text ------------------------------------------------------------------------------------
+
+
+def change_json(text: str, change: Change) -> str:
+    """The JSON5 text after one change, whose parent exists.  Comments stay, also those about a deleted element."""
+    node = scan(text)
+    for key in change.path[:-1]:
+        node = (node.items or [])[_index(node, key)]
+    last = change.path[-1]
+    position = _index(node, last)
+    if isinstance(change, Delete):
+        return _delete(text, node, position)
+    if isinstance(change, Insert) or position == len(node.items or []):
+        return _insert(text, node, position, last, change.value)
+    old = (node.items or [])[position]
+    style = _Style(text)
+    return text[: old.start] + style.dump(change.value, style.indent(node.heads[position])) + text[old.end :]
+
+
+def _index(node: Node, key: Key) -> int:
+    """Which item of a node a key is; for a new key, the number of items."""
+    if isinstance(key, int):
+        return key
+    keys = node.keys or []
+    return keys.index(key) if key in keys else len(keys)
+
+
+class _Style:
+    """How a JSON5 text is laid out: its line end, its unit of indentation, whether keys are quoted."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.newline = "\r\n" if "\r\n" in text else "\n"
+        found = re.search(r"\n([ \t]+)[^\s/*]", text)
+        self.unit = found[1] if found else "  "
+
+    def indent(self, offset: int) -> str:
+        """The blanks at the beginning of the line of ``offset``."""
+        line = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
+        return line[: len(line) - len(line.lstrip(" \t"))]
+
+    def dump(self, value: Any, indent: str) -> str:
+        """A value as JSON: on one line if that is short and holds no object in a list, else one item a line."""
+        line = json.dumps(value, ensure_ascii=False)
+        if not isinstance(value, Mapping | list) or not value or (len(line) <= 80 and not _deep(value)):
+            return line
+        inner = indent + self.unit
+        if isinstance(value, list):
+            items = [self.dump(item, inner) for item in value]
+        else:
+            items = [f"{json.dumps(key, ensure_ascii=False)}: {self.dump(item, inner)}" for key, item in value.items()]
+        opening, closing = "[]" if isinstance(value, list) else "{}"
+        between = f",{self.newline}{inner}"
+        return f"{opening}{self.newline}{inner}{between.join(items)}{self.newline}{indent}{closing}"
+
+
+def _deep(value: Any) -> bool:
+    """Whether a value is better written over several lines."""
+    if isinstance(value, Mapping):
+        return len(value) > 2 or any(isinstance(item, Mapping) for item in value.values())
+    return any(isinstance(item, Mapping) for item in value)
+
+
+def _insert(text: str, node: Node, place: int, key: Key, value: Any) -> str:
+    """Put an item into the object or list ``node`` before its item ``place`` (its number of items: at the end)."""
+    style = _Style(text)
+    items = node.items or []
+    outer = style.indent(node.start)
+    if items:
+        lines = "\n" in text[node.start : node.heads[0]]
+        indent = style.indent(node.heads[0]) if lines else outer
+    else:
+        lines = isinstance(value, Mapping | list) or "\n" in text[node.start : node.end] or node.keys is not None
+        indent = outer + style.unit
+    item = style.dump(value, indent) if lines else json.dumps(value, ensure_ascii=False)
+    if node.keys is not None:
+        bare = items and text[node.heads[-1]] not in "\"'" and re.fullmatch(r"[A-Za-z_$][\w$]*", str(key), re.A)
+        item = f"{key if bare else json.dumps(key, ensure_ascii=False)}: {item}"
+    last = node.end - 1  # the closing bracket
+    if not items:
+        inside = text[node.start + 1 : last].rstrip()
+        if lines:
+            inside += f"{style.newline}{indent}{item}{style.newline}{outer}"
+        else:
+            inside += item
+        return text[: node.start + 1] + inside + text[last:]
+    if place == 0:
+        before, comma = node.start + 1, None
+    else:
+        before, comma = items[place - 1].end, node.commas[place - 1]
+    at = _end_of_remarks(text, before if comma is None else comma + 1, last) if lines else (comma or before)
+    head, tail = text[before:at], text[at:]
+    if place == 0:  # the comma goes after the new item
+        gap = f"{style.newline}{indent}" if lines else ""
+        return text[:before] + head + f"{gap}{item},{'' if lines else ' '}" + tail
+    gap = f"{style.newline}{indent}" if lines else " "
+    if comma is None:  # the comma goes after the item before, in front of its remark
+        if lines and "\n" not in text[at:last]:
+            tail = f"{style.newline}{outer}{tail.lstrip(' ')}"
+        return f"{text[:before]},{head}{gap}{item}{tail}"
+    if not lines:  # the old comma stands between, a new one follows
+        return f"{text[:before]}, {item}{head}{tail}"
+    return f"{text[:before]}{head}{gap}{item},{tail}"
+
+
+def _end_of_remarks(text: str, start: int, limit: int) -> int:
+    """The end of the comments that follow on the line of ``start``, unless another item follows them there."""
+    end = position = start
+    while position < limit:
+        match = _TOKEN.match(text, position, limit)
+        if match is None or match.lastgroup not in ("blank", "comment"):
+            return start
+        position = match.end()
+        if match.lastgroup == "comment":
+            end = position
+        elif re.search(r"[\n\r\u2028\u2029]", match[0]):
+            break
+    return end
+
+
+def _delete(text: str, node: Node, position: int) -> str:
+    """Take an item out of an object or a list, with one comma and, if nothing else is left there, its lines."""
+    start, end = node.heads[position], (node.items or [])[position].end
+    cuts = [(start, end)]
+    comma = node.commas[position]
+    if comma is None and position:
+        comma = node.commas[position - 1]
+    if comma is not None:
+        cuts.append((comma, comma + 1))
+    for low, high in sorted(cuts, reverse=True):
+        before, after = text[:low], text[high:]
+        line, rest = before[before.rfind("\n") + 1 :], after.partition("\n")[0]
+        if not line.strip() and not rest.strip() and "\n" in before and "\n" in after:
+            before, after = before[: before.rfind("\n") + 1], after.partition("\n")[2]
+        elif (low, high) == (start, end) and after[:1] == " " and (not line.strip() or line[-1:] in " [{"):
+            after = after.lstrip(" ")
+        text = before + after
+    return text
+
+
+# --- changing TOML text -------------------------------------------------------------------------------------
+
+
+def change_toml(text: str, change: Change) -> str:
+    """The TOML text after one change, whose parent exists, made by tomlkit."""
+    import tomlkit
+    from tomlkit.items import AoT, Array
+
+    document = tomlkit.parse(text)
+    node: Any = document
+    for key in change.path[:-1]:
+        node = node[key]
+    last = change.path[-1]
+    if isinstance(change, Delete):
+        del node[last]
+    elif isinstance(change, Set) or isinstance(last, str):
+        node[last] = change.value
+    elif isinstance(node, AoT):
+        node.insert(last, tomlkit.item(change.value))
+    elif isinstance(node, Array) and not node and isinstance(change.value, Mapping) and len(change.path) == 2:
+        name = str(change.path[0])  # an empty list becomes [[tables]], which belong after the plain keys
+        del document[name]
+        document[name] = [change.value]
+    else:
+        node.insert(last, change.value)
+    return tomlkit.dumps(document)
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def version(path: Path) -> str:
+    """A digest of what is in the file, to be given to :func:`edit` as ``expect``; empty if there is no file."""
+    try:
+        return _digest(path.read_bytes())
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def edit(path: Path, changes: Iterable[Change], expect: str | None = None) -> str:
+    """Change a configuration file and return its new :func:`version`.
+
+    ``expect`` is the version that the changes were made for.  Where an object or a list is set over another one, only
+    what differs in it is rewritten.  The old file is kept as a copy, newest three; the new one has mode 0600.
+
+    Raises :class:`ConfigError`, leaving the file as it was: it was changed meanwhile, a path leads nowhere, a value is
+    masked or cannot be written in this syntax, the result would not hold the data expected, or the disk refuses.
+    """
+    old = read_text(path)
+    if expect is not None and _digest(old.encode()) != expect:
+        raise ConfigError(f"{path} was changed by someone else meanwhile; load it again and repeat the change")
+    text = changed(old, changes, path)
+    if text == old:
+        return _digest(old.encode())
+    _back_up(path, old.encode())
+    try:
+        if path.read_bytes() != old.encode():
+            raise ConfigError(f"{path} was changed by someone else just now; nothing was written")
+        _replace(path.resolve(), text.encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}; it is as it was") from error
+    return _digest(text.encode())
+
+
+def changed(text: str, changes: Iterable[Change], path: Path) -> str:
+    """The text of a configuration file after ``changes``; ``path`` tells the syntax and is used in messages.
+
+    The result is parsed again and compared with the data that the changes should give.
+    """
+    changes = list(changes)
+    document = parse(text, path)
+    Problems(list(document.repeated)).raise_if_any(path)
+    data = document.data
+    change_text = change_toml if path.suffix == ".toml" else change_json
+    for change in changes:
+        if not isinstance(change, Delete):
+            _refuse_masked(change.value, change.path)
+        before = copy.deepcopy(data)
+        data = apply(data, change)
+        try:
+            for step in diff(before, data) if isinstance(change, Set) else [change]:
+                text = change_text(text, step)
+        except Exception as error:  # null in TOML, or a limit of tomlkit
+            raise ConfigError(f"cannot write {join('', *change.path)} to {path}: {error}") from error
+    try:
+        written = parse(text, path).data
+    except ConfigError:
+        written = {}
+    if not same(written, data):
+        places = ", ".join(join("", *change.path) for change in changes)
+        raise ConfigError(f"cannot change {places} in {path} without touching other things; edit the file by hand")
+    return text
+
+
+def _refuse_masked(value: Any, path: tuple[Key, ...]) -> None:
+    if isinstance(value, Mapping | list):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            _refuse_masked(item, (*path, key))
+    elif isinstance(value, str) and HIDDEN in value and any(map(is_secret, path)):
+        raise ConfigError(f"{join('', *path)}: this is a masked value, not the secret itself; nothing was written")
+
+
+def write_new(path: Path, text: str) -> None:
+    """Create a file of mode 0600, and its folder.  :class:`ConfigError` if it exists or cannot be written whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists already; nothing was written") from error
+    except OSError as error:
+        raise ConfigError(f"cannot create {path}: {error.strerror or error}") from error
+    try:
+        _fill(descriptor, text.encode())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put ``content`` where ``path`` is in one step: a reader sees the old or the new, never a part."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")  # mode 0600
+    try:
+        _fill(descriptor, content)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _back_up(path: Path, content: bytes) -> None:
+    """Keep a copy beside ``path`` and the newest :data:`BACKUPS` of them."""
+    stamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    copy_path = path.with_name(f"{path.name}.{re.sub('[:.]', '-', stamp)}.bak")
+    try:
+        _replace(copy_path, content)
+        copies = sorted(path.parent.glob(f"{path.name}.*.bak"), key=lambda each: each.name)
+        for each in copies[:-BACKUPS]:
+            each.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot keep a copy of {path}: {error.strerror or error}; it is as it was") from error

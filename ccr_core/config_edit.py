@@ -468,7 +468,7 @@ def _delete(text: str, node: Node, position: int) -> str:
 def change_toml(text: str, change: Change) -> str:
     """The TOML text after one change, whose parent exists, made by tomlkit."""
     import tomlkit
-    from tomlkit.items import AoT, Array
+    from tomlkit.items import AoT
 
     document = tomlkit.parse(text)
     node: Any = document
@@ -481,7 +481,12 @@ def change_toml(text: str, change: Change) -> str:
         node[last] = change.value
     elif isinstance(node, AoT):
         node.insert(last, tomlkit.item(change.value))
-    elif isinstance(node, Array) and not node and isinstance(change.value, Mapping) and len(change.path) == 2:
+    elif (
+        isinstance(change.value, Mapping)
+        and len(change.path) == 2
+        and node.as_string() == "[]"
+        and not node.trivia.comment
+    ):
         name = str(change.path[0])  # an empty list becomes [[tables]], which belong after the plain keys
         del document[name]
         document[name] = [change.value]

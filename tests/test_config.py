@@ -371,6 +371,39 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert "sk-" not in repr(from_document(document, {}))
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {
+            "APIKEY": "k",
+            "LOG": True,
+            "API_TIMEOUT_MS": 600000,
+            "Providers": [
+                {
+                    "name": "codex",
+                    "api_base_url": "https://chatgpt.com/backend-api/codex/responses",
+                    "auth_type": "oauth",
+                    "oauth_provider": "codex",
+                    "models": ["gpt-5.3-codex"],
+                    "transformer": {"use": ["openai-responses"]},
+                }
+            ],
+            "Router": {"default": "codex,gpt-5.3-codex", "longContextThreshold": 60000, "image": "codex,gpt-5.3-codex"},
+        },
+        {"transformer": {"use": ["deepseek"], "deepseek-chat": {"use": ["tooluse"]}}},
+        {"transformer": {"use": [["maxtoken", {"max_tokens": 16384}]]}},
+        {"transformers": [{"path": "/path/to/custom-transformer.js", "options": {}}]},
+        {"CUSTOM_ROUTER_PATH": "/path/to/custom-router.js"},
+        {"PORT": 3456, "Providers": [], "Router": {}},
+        {"LOG": True, "NON_INTERACTIVE_MODE": True, "Providers": []},
+    ],
+    ids=lambda document: next(iter(document)),
+)
+def test_files_of_the_older_tool_load_as_they_are(document: dict[str, Any]) -> None:
+    """The forms that its documentation showed give no error and no warning."""
+    assert from_document(document, {}).warnings == ()
+
+
 # --- problems -----------------------------------------------------------------------------------------------
 
 

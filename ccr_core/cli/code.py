@@ -1,0 +1,194 @@
+"""``ccr code``: run Claude Code through the router.
+
+Rules: the arguments reach the client as they are, in order, never through a shell; the environment reaches it twice,
+as its own (for what it starts) and in a settings file (which wins over the user's settings); the file holds the
+router's key, so it is private and lives as long as the client; the exit code is the client's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ccr_core.cli import process
+from ccr_core.cli.environment import Environment, configured, environment
+from ccr_core.cli.output import fail
+from ccr_core.config import home, mask
+from ccr_core.errors import CcrError
+
+NOT_FOUND = 127
+INSTALL = "npm install -g @anthropic-ai/claude-code"
+
+
+class Verbatim(click.Command):
+    """A command whose arguments are nobody's business but the client's; only a lone ``--help`` is ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args in (["--help"], ["-h"]):
+            return super().parse_args(ctx, args)
+        ctx.params["args"] = tuple(args)
+        return []
+
+
+@click.command(cls=Verbatim, short_help="Run Claude Code through the router.")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[--print-env] [CLIENT ARGUMENTS]...")
+def code(args: tuple[str, ...]) -> int:
+    """Run Claude Code through the router, with the arguments that follow.
+
+    The router is started if none runs; one that was started so ends with its last user. Arguments reach the client
+    unchanged and in order; your own --settings are kept and completed. CLAUDE_PATH, in the configuration or the
+    environment, names another program than "claude".
+
+    With --print-env as first argument nothing is run: the client's environment is printed (a key is not shown).
+    For the client's own help: claude --help.
+
+    \b
+    Examples:
+      ccr code
+      ccr code "explain this project"
+      ccr code -p "list the open tasks" --model openrouter,some/model
+      git diff | ccr code -p "review this"
+
+    Exit code: that of the client; 127 when it is not installed, 1 when the router cannot start.
+    """
+    folder = home()
+    if args[:1] == ("--print-env",):
+        return _print_env(folder)
+    process.make_folder(folder)
+    with process.using(folder) as user:
+        if process.look(folder).run is None:
+            from ccr_core.cli import firstrun
+
+            firstrun.ensure(None)
+        config, _ = configured(folder)
+        program = shutil.which(os.path.expanduser(config.claude_path))
+        if program is None:
+            return fail(
+                f'Claude Code was not found ("{config.claude_path}"); install it with: {INSTALL}\n'
+                "  or set CLAUDE_PATH, in the configuration or the environment, to where it is",
+                NOT_FOUND,
+            )
+        own, rest = split_settings(args)
+        run = _router(folder)
+        given = environment(config, run.url)
+        with _settings_file(folder, merged(given, own)) as path:
+            env = {name: value for name, value in os.environ.items() if name not in given.removed}
+            return _run(
+                [program, "--settings", str(path), *rest],
+                {**env, **given.chosen(env)},
+                keep=user.fileno(),
+                no_input=config.non_interactive and sys.stdin.isatty(),
+            )
+
+
+def _router(folder: Path) -> process.Run:
+    """The running router; one is started if there is none."""
+    with process.starting(folder):
+        standing = process.look(folder)
+        if standing.run is None:
+            return process.launch(folder, (), auto=True)
+    if standing.state == "stuck":
+        raise CcrError(f"a router runs (pid {standing.run.pid}) but does not answer at {standing.run.url}; ccr restart")
+    return standing.run
+
+
+def split_settings(args: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The user's own ``--settings`` (a file or JSON text; of several the last counts), and the other arguments."""
+    rest: list[str] = []
+    value: str | None = None
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word.startswith("--settings="):
+            value = word.partition("=")[2]
+        elif word == "--settings":
+            following = next(words, None)
+            if following is None:
+                rest.append(word)  # the client says what is missing
+            else:
+                value = following
+        else:
+            rest.append(word)
+    return ({} if value is None else _read_settings(value)), rest
+
+
+def _read_settings(value: str) -> dict[str, Any]:
+    try:
+        text = value if value.lstrip().startswith("{") else Path(value).expanduser().read_text()
+        settings = json.loads(text)
+    except OSError as error:
+        raise CcrError(f"cannot read the settings {value}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CcrError(f"the settings {value} are not JSON: {error}") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("env", {}), dict):
+        raise CcrError(f"the settings {value} are no JSON object (with an object env, if any)")
+    return settings
+
+
+def merged(given: Environment, own: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The settings for the client: the user's own ones, with our environment in them.
+
+    What makes the connection is ours; in everything else the user's settings win.  The variables to remove are set to
+    nothing, because settings files cannot remove what another settings file sets.
+    """
+    variables = {**given.chosen(env), **own.get("env", {}), **given.always, **dict.fromkeys(given.removed, "")}
+    return {**own, "env": variables}
+
+
+@contextlib.contextmanager
+def _settings_file(folder: Path, settings: Mapping[str, Any]) -> Iterator[Path]:
+    """A private file with ``settings``, there as long as the client runs."""
+    for old in folder.glob("client-*.json"):
+        pid = old.stem.partition("-")[2]
+        if pid.isdigit() and not process.exists(int(pid)):
+            old.unlink(missing_ok=True)
+    path = folder / f"client-{os.getpid()}.json"
+    process.write_private(path, json.dumps(settings))
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _run(command: Sequence[str], env: Mapping[str, str], *, keep: int, no_input: bool) -> int:
+    """Run the client and give back its exit code (128 + number if a signal ended it), passing signals on."""
+    kept = (keep,) if os.name == "posix" else ()
+    try:
+        child = subprocess.Popen(command, env=env, pass_fds=kept, stdin=subprocess.DEVNULL if no_input else None)
+    except OSError as error:
+        return fail(f"cannot run {command[0]}: {error.strerror or error}", NOT_FOUND)
+
+    def pass_on(number: int, _: object) -> None:
+        # Ctrl-C reaches the client by itself, as it is in the same group: here it only must not end us before it.
+        if number != signal.SIGINT:
+            child.send_signal(number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), pass_on)
+    ended = child.wait()
+    return ended if ended >= 0 else 128 - ended
+
+
+def _print_env(folder: Path) -> int:
+    config, url = configured(folder)
+    given = environment(config, url)
+    shown = given.chosen(os.environ)
+    if config.apikey:
+        shown = mask(shown)
+    for name, value in sorted(shown.items()):
+        print(f"{name}={value}")
+    for name in given.removed:
+        print(f"unset {name}")
+    return 0

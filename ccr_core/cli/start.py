@@ -1,0 +1,279 @@
+"""``ccr start``, ``ccr stop`` and ``ccr restart``.
+
+The router itself is :func:`ccr_core.server.serve`; here is what surrounds it: the first configuration, the state
+file, the background, and telling why it could not start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import attrs
+import click
+
+from ccr_core import __version__
+from ccr_core.cli import process
+from ccr_core.cli.output import fail, note
+from ccr_core.config import find, home
+
+if TYPE_CHECKING:
+    from ccr_core.config import Config
+    from ccr_core.plugins import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEVELS = ("fatal", "error", "warn", "info", "debug", "trace")
+
+
+def _options(command: F) -> F:
+    """The options that ``start`` and ``restart`` share."""
+    for option in (
+        click.option("--log-level", type=click.Choice(LEVELS), help="How much is logged, instead of LOG_LEVEL."),
+        click.option("--no-plugins", is_flag=True, help="Leave out all plugins that did not come with ccr."),
+        click.option("--config", type=click.Path(path_type=Path), help="The configuration file to use."),
+        click.option("--host", help="The address to listen on, instead of HOST. Needs an APIKEY unless local."),
+        click.option("--port", type=click.IntRange(0, 65535), help="The port, instead of PORT. 0: any free one."),
+    ):
+        command = option(command)
+    return command
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of ``ccr start``, as given."""
+
+    port: int | None = None
+    host: str | None = None
+    config: Path | None = None
+    no_plugins: bool = False
+    log_level: Literal["fatal", "error", "warn", "info", "debug", "trace"] | None = None
+
+    def words(self) -> tuple[str, ...]:
+        """The command line that gives these options, whatever folder it is used in."""
+        words: list[str] = []
+        if self.port is not None:
+            words += ["--port", str(self.port)]
+        if self.host is not None:
+            words += ["--host", self.host]
+        if self.config is not None:
+            words += ["--config", os.path.abspath(self.config.expanduser())]
+        if self.no_plugins:
+            words += ["--no-plugins"]
+        if self.log_level is not None:
+            words += ["--log-level", self.log_level]
+        return tuple(words)
+
+
+@click.command(short_help="Start the router.")
+@click.option("-d", "--daemon", is_flag=True, help="Start it in the background, and return when it answers.")
+@_options
+@click.option("--log-file", hidden=True, help="The file that standard output goes to (set by --daemon).")
+@click.option("--auto", is_flag=True, hidden=True, help="Started by ccr code, to be stopped with its last user.")
+def start(daemon: bool, log_file: str | None, auto: bool, **given: Any) -> int:
+    """Start the router and serve until Ctrl-C or "ccr stop".
+
+    If a router runs already, this says where, and is content. Without a configuration a first one is written, from
+    the provider keys in the environment and the model servers on this machine; without any, a built-in echo model
+    answers. The output of a router in the background goes to logs/ccr-*.log in ccr's folder.
+
+    \b
+    Examples:
+      ccr start                   serve in this terminal
+      ccr start -d                serve in the background
+      ccr start --port 4000       on another port
+      ccr start --no-plugins      without the plugins that you installed
+
+    Exit code: 0 when it was stopped or runs already, 1 when it cannot start.
+    """
+    options = Options(**given)
+    folder = home()
+    process.make_folder(folder)
+    with process.starting(folder) if daemon else _at_once():
+        standing = process.look(folder)
+        if standing.run is not None:
+            return _already(folder, standing)
+        if daemon:
+            from ccr_core.cli import firstrun
+
+            _choose_plugins(options)
+            firstrun.ensure(options.config)
+            run = process.launch(folder, options.words())
+            print(f"ccr is running at {run.url} (pid {run.pid}); its output goes to {run.log}")
+            return 0
+    return _serve(folder, options, log_file, auto)
+
+
+def _already(folder: Path, standing: process.Standing) -> int:
+    run = standing.run
+    assert run is not None
+    if standing.state == "stuck":
+        return fail(f"a router runs (pid {run.pid}) but does not answer at {run.url}; end it with: ccr stop")
+    if run.auto:
+        # Somebody wants it now for its own sake: it no longer ends with the last ccr code.
+        process.write(folder, attrs.evolve(run, auto=False))
+    print(f"ccr is already running at {run.url} (pid {run.pid}, version {run.version})")
+    return 0
+
+
+def _at_once() -> Any:
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def _choose_plugins(options: Options) -> None:
+    if options.no_plugins:
+        from ccr_core.cli.group import only_own_plugins
+
+        only_own_plugins()
+
+
+def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> int:
+    """Serve in this process until it is told to end; returns the exit code."""
+    config, registry = prepare(options)
+    for path in find(options.config).ignored:
+        note(f"using {config.source}; {path.name} beside it is not read")
+    from ccr_core.server import bind_address, serve
+
+    _log_to_stderr(config)
+    config = attrs.evolve(
+        config,
+        port=options.port if options.port is not None else process.service_port(config.port),
+        host=options.host or config.host,
+    )
+    address = bind_address(config)
+    why = process.blocked(address, config.port)
+    if why is not None:
+        return fail(f"cannot start: {why}")
+
+    failed = tuple({"name": each.name, "reason": each.reason} for each in registry.plugins if each.state == "failed")
+
+    def ready(host: str, port: int) -> None:
+        run = process.Run(
+            pid=os.getpid(),
+            port=port,
+            host=host,
+            version=__version__,
+            config=str(config.source) if config.source else None,
+            started=time.time(),
+            born=process.born(os.getpid()),
+            log=log_file,
+            options=options.words(),
+            auto=auto,
+            failed=failed,
+        )
+        process.write(folder, run)
+        print(f"ccr {__version__} is running at {run.url} with {config.source}", flush=True)
+        if log_file is None:
+            print('Claude Code through it: "ccr code". To stop it: Ctrl-C.', flush=True)
+
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return serve(config, registry, host=address, port=config.port, on_ready=ready)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        process.clear(folder, os.getpid())
+
+
+def _end(number: int, frame: object) -> None:
+    """SIGTERM: the server has finished by now, or has not begun."""
+    raise SystemExit(0)
+
+
+def prepare(options: Options) -> tuple[Config, Registry]:
+    """The configuration (a first one is written if there is none) and the plugins, with the options applied."""
+    from ccr_core import config as configuration
+    from ccr_core import plugins
+    from ccr_core.cli import firstrun
+
+    _choose_plugins(options)
+    config = configuration.load(firstrun.ensure(options.config))
+    if options.log_level is not None:
+        config = attrs.evolve(config, log_level=options.log_level)
+    registry = plugins.load(disabled=config.disabled_plugins)
+    for plugin in registry.plugins:
+        if plugin.state == "failed":
+            note(f"plugin {plugin} failed and is left out: {plugin.reason}")
+    return config, registry
+
+
+def _log_to_stderr(config: Config) -> None:
+    """Show the router's own log, and only warnings of the libraries."""
+    import logging
+
+    names = {"fatal": "CRITICAL", "warn": "WARNING", "trace": "DEBUG"}
+    level = names.get(config.log_level, config.log_level.upper()) if config.log else "ERROR"
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("ccr").setLevel(level)
+
+
+@click.command(short_help="Stop the router.")
+@click.option("--timeout", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for its end.")
+def stop(timeout: float) -> int:
+    """Stop the router and wait until it is gone.
+
+    Answers that are on their way may be finished first. If no router runs, there is nothing to do and the exit code
+    is 0.
+
+    \b
+    Examples:
+      ccr stop
+      ccr stop --timeout 5
+
+    Exit code: 0 when no router runs any more, 1 when it could not be stopped.
+    """
+    run = process.stop(home(), timeout)
+    print("ccr is not running" if run is None else f"ccr is stopped (it was pid {run.pid} at {run.url})")
+    return 0
+
+
+@click.command(short_help="Stop the router, then start it in the background.")
+@_options
+@click.option("--timeout", type=click.FloatRange(0), default=30, show_default=True, help="Seconds to wait for its end.")
+def restart(timeout: float, **given: Any) -> int:
+    """Stop the router, wait until it is gone, and start it in the background.
+
+    The configuration is checked first: if it cannot be used, the running router is left alone. Without options the
+    router starts with the options it had; with any, with those that are given here.
+
+    \b
+    Examples:
+      ccr restart                 after a change of the configuration
+      ccr restart --port 4000     and move it to another port
+
+    Exit code: 0 when the new router answers, 1 otherwise.
+    """
+    folder = home()
+    process.make_folder(folder)
+    options = Options(**given)
+    with process.starting(folder):
+        before = process.look(folder).run
+        words: Sequence[str] = options.words()
+        if before is not None and not words:
+            words, options = before.options, _parsed(before.options)
+        check(options)
+        process.stop(folder, timeout)
+        run = process.launch(folder, words)
+    print(f"ccr is running at {run.url} (pid {run.pid}); its output goes to {run.log}")
+    return 0
+
+
+def _parsed(words: Sequence[str]) -> Options:
+    """Options from the words that :meth:`Options.words` made."""
+    parsed = start.make_context("start", list(words), resilient_parsing=True).params
+    return Options(**{field.name: parsed[field.name] for field in attrs.fields(Options)})
+
+
+def check(options: Options) -> tuple[Config, Registry, tuple[str, ...]]:
+    """Configuration, plugins and warnings, or ``ConfigError`` with all problems; nothing is started."""
+    from ccr_core.runtime import build
+
+    config, registry = prepare(options)
+    runtime = build(config, registry)
+    return config, registry, runtime.warnings

@@ -51,12 +51,13 @@ class Stage:
 class Pipe(Push[Any, Any]):
     """Stages in a row, which together are one stage again.
 
-    An exception that is not a :class:`~ccr_core.errors.CcrError` becomes a ``PluginError`` naming the stage.
+    An exception that is not a :class:`~ccr_core.errors.CcrError` becomes a ``PluginError`` naming the stage.  A pipe
+    without stages gives what it takes.
     """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
-        self._stages = tuple(stages)
-        self._feeds = tuple(stage.feed for stage in stages)
+        self._stages = tuple(stages) or (Stage(lambda item: (item,), lambda: (), "nothing", "ccr-core"),)
+        self._feeds = tuple(stage.feed for stage in self._stages)
         self._last = len(self._feeds) - 1
 
     def feed(self, item: Any) -> Iterable[Any]:

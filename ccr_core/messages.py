@@ -105,10 +105,21 @@ def loads(data: bytes | str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=_no_constant, parse_int=_int)
         return json.loads(
             json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
+
+
+def _int(digits: str) -> int | float:
+    """A whole number as orjson reads it: beyond 64 bits it cannot be written again, so it becomes a float."""
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else float(digits)
+
+
+def _no_constant(name: str) -> None:
+    """``NaN`` and ``Infinity`` are no JSON, although Python's parser takes them."""
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def parse_body(data: bytes) -> JSON:
@@ -158,9 +169,7 @@ def blocks_of(content: Any) -> list[JSON]:
 
 def text_of(content: Any) -> str:
     """The text of a message's or tool result's content, blocks joined by a line break."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(str(block.get("text", "")) for block in content or () if block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in blocks_of(content) if block.get("type") == "text")
 
 
 def map_blocks(messages: list[JSON], change: Callable[[JSON], JSON | None]) -> list[JSON]:

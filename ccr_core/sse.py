@@ -14,7 +14,7 @@ import attrs
 import orjson
 
 from ccr_core.errors import ProtocolError
-from ccr_core.messages import JSON
+from ccr_core.messages import JSON, loads
 from ccr_core.push import Push
 
 
@@ -57,12 +57,12 @@ class SseParser(Push[bytes, Chunk]):
         events = data.split(b"\n\n")
         # Assigned before the events are given: the rest must be right even if the reader stops half-way.
         self._rest = events.pop() + held
-        if len(self._rest) > self.LIMIT:
-            raise ProtocolError(f"an event of the provider is larger than {self.LIMIT} bytes")
         for lines in events:
             chunk = _parse(lines)
             if chunk is not None:
                 yield chunk
+        if len(self._rest) > self.LIMIT:
+            raise ProtocolError(f"an event of the provider is larger than {self.LIMIT} bytes")
 
     def flush(self) -> Iterable[Chunk]:
         """Give a last event that has no blank line after it."""
@@ -99,6 +99,11 @@ def _value(data: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if data == b"[DONE]":
             return "[DONE]"
+        try:
+            # Half a character, from a model whose tokens are bytes: U+FFFD in its place, instead of no answer.
+            return loads(data.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            pass
         raise ProtocolError(f"the provider sent an event that is not JSON ({error}): {data[:200]!r}") from None
 
 

@@ -1,0 +1,49 @@
+"""The dialect as the core sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, UpstreamError, WireReply, WireRequest
+
+from .options import Options, for_model
+
+
+class OpenAIChat(Dialect):
+    """Chat completions: ``POST …/chat/completions``, answered whole or as server-sent chunks."""
+
+    name: ClassVar[str] = "openai-chat"
+    options: ClassVar[type[Any] | None] = Options
+
+    def encode(self, request: Request, ctx: Context) -> WireRequest:
+        """``request`` as a chat completion request."""
+        from .encode import encode
+
+        return encode(request, ctx, _options(ctx))
+
+    def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
+        """A decoder for one stream of chunks."""
+        from .decode import Decoder
+
+        return Decoder(request, ctx, _options(ctx))
+
+    def decode_body(self, body: JSON, request: Request, ctx: Context) -> Iterable[Event]:
+        """The events of a whole chat completion."""
+        from .decode import decode_body
+
+        return decode_body(body, request, ctx, _options(ctx))
+
+    def decode_error(self, reply: WireReply) -> UpstreamError:
+        """A refusal; see :mod:`ccr_plugin_openai_chat.errors`."""
+        from .errors import decode_error
+
+        return decode_error(reply)
+
+
+_DEFAULT = Options()
+
+
+def _options(ctx: Context) -> Options:
+    options = ctx.target.options
+    return for_model(options if isinstance(options, Options) else _DEFAULT, ctx.target.model)

@@ -1,0 +1,276 @@
+"""Thinking: how it is asked for, and how it gets back to the service that made it.
+
+A thinking block of ours bears a sealed signature, which the client stores and replays untouched.  It says which
+service and model the thought comes from, in which field it came, and holds what the service needs to recognise it:
+signed or encrypted details, and signatures that belong to tool calls.  Thinking of any other origin is left out of
+the request: as text it would only teach the model to imitate it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ccr_core import JSON, Context, Request, seal, unseal
+
+from .options import Options, Reasoning
+from .urls import host
+
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All levels, in order."""
+
+BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
+"""The number of thinking tokens that a level stands for."""
+
+SEAL_LIMIT = 256 * 1024
+"""The most characters of a signature; above it only the text of a thought is kept."""
+
+
+@attrs.frozen
+class Asked:
+    """What is wanted: thinking at all (``None``: nothing is said), at which level, with how many tokens."""
+
+    on: bool | None = None
+    level: str | None = None
+    budget: int | None = None
+
+
+def level_of(budget: int) -> str:
+    """The level that a number of thinking tokens stands for."""
+    for level, most in (("none", 0), ("minimal", 512), ("low", 1024), ("medium", 8192), ("high", 24576)):
+        if budget <= most:
+            return level
+    return "xhigh"
+
+
+def asked(request: Request, level: str | None) -> Asked:
+    """What ``request`` wants; ``level`` is that of the route and wins."""
+    if level:
+        if level.startswith("budget:"):
+            text = level.partition(":")[2]
+            tokens = int(text) if text.isdecimal() else 0
+            return Asked(tokens > 0, level_of(tokens), tokens)
+        return Asked(level != "none", level)
+    config = request.body.get("output_config")
+    effort = config.get("effort") if isinstance(config, dict) else None
+    effort = effort if isinstance(effort, str) else None
+    thinking = request.body.get("thinking")
+    thinking = thinking if isinstance(thinking, dict) else {}
+    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
+    if kind == "disabled":
+        return Asked(False, "none")
+    if kind == "enabled" and isinstance(budget, int):
+        return Asked(True, effort or level_of(budget), budget)
+    return Asked(True if kind in ("enabled", "adaptive") else None, effort)
+
+
+def nearest(level: str, known: tuple[str, ...]) -> str:
+    """The level of ``known`` that is nearest to ``level``, the lower of two."""
+    if level in known or level not in LEVELS or not known:
+        return level
+    place = LEVELS.index(level)
+    return min(known, key=lambda one: (abs(LEVELS.index(one) - place), LEVELS.index(one)) if one in LEVELS else (99, 0))
+
+
+def fields(request: Request, ctx: Context, options: Options) -> JSON:
+    """The fields of the request body that ask for thinking."""
+    wish = asked(request, ctx.target.level)
+    reasoning = options.reasoning
+    if wish == Asked():
+        return {}
+    style = reasoning.style
+    if style == "none":
+        if ctx.target.level and wish.level:
+            return {"reasoning_effort": wish.level}
+        if wish.on:
+            ctx.note("thinking", "not asked for: the option reasoning.style says how, and is not set")
+        return {}
+    if wish.on is None and style not in ("reasoning_effort", "reasoning"):
+        return {}
+    if wish.on is False and not reasoning.can_disable:
+        wish = Asked(True, _lowest(reasoning))
+        ctx.note("thinking", f"cannot be switched off; asked for the level {wish.level}")
+    return _STYLES[style](wish, reasoning)
+
+
+def _lowest(reasoning: Reasoning) -> str | None:
+    levels = [level for level in reasoning.levels if level != "none"]
+    return min(levels, key=lambda level: LEVELS.index(level) if level in LEVELS else 99) if levels else None
+
+
+def _level(wish: Asked, reasoning: Reasoning) -> str | None:
+    if wish.level is None or (wish.level == "none" and "none" not in reasoning.levels):
+        return _lowest(reasoning) if wish.on is False else None
+    return nearest(wish.level, reasoning.levels)
+
+
+def _budget(wish: Asked, reasoning: Reasoning) -> int | None:
+    budget = wish.budget if wish.budget is not None else BUDGETS.get(wish.level or "")
+    if budget is None:
+        return None
+    return min(max(budget, reasoning.min_budget or 0), reasoning.max_budget or budget)
+
+
+def _as_effort(wish: Asked, reasoning: Reasoning) -> JSON:
+    level = _level(wish, reasoning)
+    return {"reasoning_effort": level} if level else {}
+
+
+def _as_reasoning(wish: Asked, reasoning: Reasoning) -> JSON:
+    level = _level(wish, reasoning)
+    if wish.on is False:
+        return {"reasoning": {**reasoning.extra, "enabled": False}}
+    if level:
+        return {"reasoning": {**reasoning.extra, "effort": level}}
+    if wish.budget:
+        return {"reasoning": {**reasoning.extra, "max_tokens": _budget(wish, reasoning)}}
+    return {"reasoning": {**reasoning.extra, "enabled": True}}
+
+
+def _as_thinking(wish: Asked, reasoning: Reasoning) -> JSON:
+    body: JSON = {"thinking": {**reasoning.extra, "type": "enabled" if wish.on else "disabled"}}
+    if reasoning.effort_too and wish.on:
+        body.update(_as_effort(wish, reasoning))
+    return body
+
+
+def _as_enable(wish: Asked, reasoning: Reasoning) -> JSON:
+    budget = _budget(wish, reasoning) if wish.on else None
+    return {**reasoning.extra, "enable_thinking": bool(wish.on)} | ({"thinking_budget": budget} if budget else {})
+
+
+def _as_template(wish: Asked, reasoning: Reasoning) -> JSON:
+    body: JSON = {"chat_template_kwargs": {**reasoning.extra, "enable_thinking": bool(wish.on)}}
+    if reasoning.effort_too and wish.on:
+        body.update(_as_effort(wish, reasoning))
+    return body
+
+
+def _as_disable(wish: Asked, reasoning: Reasoning) -> JSON:
+    return {**reasoning.extra, "disable_reasoning": not wish.on}
+
+
+_STYLES = {
+    "reasoning_effort": _as_effort,
+    "reasoning": _as_reasoning,
+    "thinking": _as_thinking,
+    "enable_thinking": _as_enable,
+    "chat_template_kwargs": _as_template,
+    "disable_reasoning": _as_disable,
+}
+
+
+def family(ctx: Context, options: Options) -> str:
+    """Who may read thinking of this target again."""
+    return options.reasoning.family or host(ctx.target.base_url) or "openai-chat"
+
+
+def sealed(ctx: Context, options: Options, field: str, details: list[JSON], extra: JSON) -> str:
+    """The signature of a thinking block: the ``field`` it came in, its ``details``, and ``extra`` by tool call id."""
+    data: JSON = {"m": ctx.target.model, "f": field}
+    if details:
+        data["d"] = details
+    if extra:
+        data["x"] = extra
+    signature = seal(family(ctx, options), data)
+    if len(signature) > SEAL_LIMIT:
+        ctx.note("thinking", f"its signed details are too large to keep ({len(signature)} characters)")
+        signature = seal(family(ctx, options), {"m": ctx.target.model, "f": field})
+    return signature
+
+
+def merge_details(details: list[JSON], new: Any) -> None:
+    """Add streamed ``reasoning_details`` to ``details``; pieces of one text become one entry, as in a whole answer."""
+    for detail in new:
+        if not isinstance(detail, dict):
+            continue
+        last = details[-1] if details else None
+        name = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(str(detail.get("type")))
+        if (
+            name
+            and last is not None
+            and last.get("type") == detail.get("type")
+            and last.get("index") == detail.get("index")
+            and not last.get("signature")
+        ):
+            details[-1] = {
+                **last,
+                **{key: value for key, value in detail.items() if value is not None},
+                name: (last.get(name) or "") + (detail.get(name) or ""),
+            }
+        else:
+            details.append(detail)
+
+
+@attrs.define
+class Thoughts:
+    """What the thinking blocks of one assistant message hold for the service that is asked now."""
+
+    text: str = ""
+    field: str = ""
+    details: list[JSON] = attrs.Factory(list)
+    calls: JSON = attrs.Factory(dict)
+    message: Any = None
+    foreign: int = 0
+    """How many blocks were of another origin."""
+
+
+def thoughts_of(blocks: list[JSON], ctx: Context, options: Options) -> Thoughts:
+    """Open the seals of the thinking among ``blocks``."""
+    found = Thoughts()
+    own = family(ctx, options)
+    texts: list[str] = []
+    for block in blocks:
+        kind = block.get("type")
+        if kind == "redacted_thinking":
+            found.foreign += 1
+        if kind != "thinking":
+            continue
+        opened = unseal(block.get("signature"))
+        if opened is None or opened[0] != own:
+            found.foreign += 1
+            continue
+        data = opened[1]
+        if data.get("m") == ctx.target.model:
+            # What is signed or encrypted means something to the model that made it, and to no other.
+            found.details += data.get("d") or ()
+            extra = dict(data.get("x") or {})
+            found.message = extra.pop("", None) or found.message
+            found.calls.update(extra)
+        if block.get("thinking"):
+            texts.append(str(block["thinking"]))
+        if data.get("f"):
+            found.field = str(data["f"])
+    found.text = "\n\n".join(texts)
+    return found
+
+
+def replay(message: JSON, thoughts: Thoughts, options: Options) -> JSON:
+    """The assistant ``message`` (in the provider's format) with ``thoughts`` put back."""
+    reasoning = options.reasoning
+    way = reasoning.replay_as
+    if way == "received":
+        way = thoughts.field or "reasoning_content"  # type: ignore[assignment]
+    text = thoughts.text
+    if not text and not thoughts.details:
+        if reasoning.replay != "required_empty":
+            return message
+        field = way if way in ("reasoning_content", "reasoning") else "reasoning_content"
+        return {**message, field: reasoning.empty_text}
+    content = message.get("content")
+    if way == "reasoning_details":
+        if thoughts.details:
+            message = {**message, "reasoning_details": thoughts.details}
+        return {**message, "reasoning": text} if text else message
+    if not text:
+        return message
+    if way == "think_tags":
+        tagged = f"<think>\n{text}\n</think>\n\n"
+        if isinstance(content, list):
+            return {**message, "content": [{"type": "text", "text": tagged}, *content]}
+        return {**message, "content": tagged + (content or "")}
+    if way == "parts":
+        parts = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
+        return {**message, "content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}, *parts]}
+    return {**message, way: text}

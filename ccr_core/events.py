@@ -223,8 +223,10 @@ def parse_arguments(text: str) -> Any:
     """The arguments of a tool call, sent as JSON text.
 
     Text that is no JSON object is kept under ``__unparsedToolInput``, the shape in which the client itself replays
-    it: the call stays visible and can be answered with an error instead of being lost.
+    it: the call stays visible and can be answered with an error instead of being lost.  No text, no arguments.
     """
+    if not text.strip():
+        return {}
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -9,9 +9,11 @@ Theory of operation.  An answer is::
 
 with pings and unknown events anywhere after the start.  Upstream of this stage blocks carry any hashable key and may
 overlap; here they get indexes 0, 1, 2 … in the order in which they started, and one is open at a time: what belongs
-to a block that started while another was open waits until that one stops.  Blocks that were left open are closed
-before the final delta.  A delta for a block that never started opens one when its kind says which; otherwise the
-answer is refused, because dropping it would lose text in silence.
+to a block that started while another was open waits until that one stops.  A key may be used again: a start for a key
+whose block is not stopped yet stops it.  Blocks that were left open are closed before the final delta.  A delta for a
+block that never started, or was stopped, opens one when its kind says which; otherwise the answer is refused, because
+dropping it would lose text in silence.  For the same reason content after the end is refused; other things there are
+without meaning and are dropped.
 
 ``MessageStart`` is held back until something follows it, so that a provider that greets and then fails can still be
 answered with a proper status, or by another provider.
@@ -19,6 +21,7 @@ answered with a proper status, or by another provider.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 import attrs
@@ -36,6 +39,7 @@ from ccr_core.events import (
     MessageStop,
     Ping,
     StreamError,
+    Unknown,
 )
 from ccr_core.messages import JSON
 from ccr_core.push import Push
@@ -51,6 +55,9 @@ OPENERS: dict[str, JSON] = {
 
 @attrs.define
 class _Waiting:
+    """A block that started while another was open."""
+
+    key: Key
     block: JSON
     deltas: list[JSON] = attrs.Factory(list)
     stopped: bool = False
@@ -70,7 +77,9 @@ class Sequencer(Push[Event, Event]):
         self._open: Key = None
         self._is_open = False
         self._index = -1
-        self._waiting: dict[Key, _Waiting] = {}
+        self._queue: deque[_Waiting] = deque()
+        self._growing: dict[Key, _Waiting] = {}
+        """Those in the queue that are not stopped."""
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event; raise ``UpstreamError`` for a ``StreamError``, ``ProtocolError`` for an unlawful one."""
@@ -81,12 +90,12 @@ class Sequencer(Push[Event, Event]):
             return self._stray(item)
         if type(item) is MessageStart:
             return self._start(item)
+        if self.outcome.complete and not isinstance(item, BlockStart):
+            # Some providers repeat their end mark; nothing can lawfully follow ours.
+            return ()
         if isinstance(item, StreamError):
             raise item.to_error()
         if isinstance(item, Ping) and not self._started:
-            return ()
-        if self.outcome.complete:
-            # Some providers repeat their end mark; nothing can lawfully follow ours.
             return ()
         if not self._started:
             raise ProtocolError(f"the answer began with {type(item).__name__}, not with a message start")
@@ -100,7 +109,9 @@ class Sequencer(Push[Event, Event]):
             return self._stop()
         if isinstance(item, Ping):
             return (item,) if self._held is None else ()
-        return self._release([item])
+        if isinstance(item, Unknown):
+            return self._release([item])
+        raise TypeError(f"expected an event, got {item!r}")
 
     def flush(self) -> Iterable[Event]:
         """Raise ``ProtocolError`` unless the answer was complete."""
@@ -130,15 +141,15 @@ class Sequencer(Push[Event, Event]):
         return ()
 
     def _block_start(self, item: BlockStart) -> list[Event]:
-        if self._is_open and item.key == self._open:
-            # The same key again without a stop: the provider forgot it.
-            return [*self._block_stop(BlockStop(item.key)), *self._block_start(item)]
-        if self._is_open or self._waiting:
-            if item.key in self._waiting:
-                raise ProtocolError(f"the provider started the block {item.key!r} twice")
-            self._waiting[item.key] = _Waiting(item.block)
-            return []
-        return self._release(self._begin(item.key, item.block))
+        if self.outcome.complete:
+            raise ProtocolError("the provider sent a block after its end mark")
+        stopped = self._block_stop(BlockStop(item.key))
+        if self._is_open:
+            waiting = _Waiting(item.key, item.block)
+            self._queue.append(waiting)
+            self._growing[item.key] = waiting
+            return stopped
+        return self._release([*stopped, *self._begin(item.key, item.block)])
 
     def _begin(self, key: Key, block: JSON) -> list[Event]:
         self._open, self._is_open = key, True
@@ -146,7 +157,7 @@ class Sequencer(Push[Event, Event]):
         return [BlockStart(self._index, block)]
 
     def _stray(self, item: BlockDelta) -> Iterable[Event]:
-        waiting = self._waiting.get(item.key)
+        waiting = self._growing.get(item.key)
         if waiting is not None:
             waiting.deltas.append(item.delta)
             return ()
@@ -157,7 +168,7 @@ class Sequencer(Push[Event, Event]):
         return [*given, *self.feed(item)]
 
     def _block_stop(self, item: BlockStop) -> list[Event]:
-        waiting = self._waiting.get(item.key)
+        waiting = self._growing.pop(item.key, None)
         if waiting is not None:
             waiting.stopped = True
             return []
@@ -165,14 +176,15 @@ class Sequencer(Push[Event, Event]):
             return []
         self._is_open = False
         events: list[Event] = [BlockStop(self._index)]
-        while self._waiting and not self._is_open:
-            key = next(iter(self._waiting))
-            waiting = self._waiting.pop(key)
-            events += self._begin(key, waiting.block)
+        while self._queue and not self._is_open:
+            waiting = self._queue.popleft()
+            events += self._begin(waiting.key, waiting.block)
             events += [BlockDelta(self._index, delta) for delta in waiting.deltas]
             if waiting.stopped:
                 self._is_open = False
                 events.append(BlockStop(self._index))
+            else:
+                del self._growing[waiting.key]
         return events
 
     def _message_delta(self, item: MessageDelta) -> list[Event]:
@@ -194,12 +206,11 @@ class Sequencer(Push[Event, Event]):
     def _stop(self) -> list[Event]:
         events: list[Event] = []
         while self._is_open:
-            for key in self._waiting:
-                self._waiting[key].stopped = True
             events += self._block_stop(BlockStop(self._open))
-        delta = self._delta or MessageDelta("end_turn")
-        usage = {"output_tokens": 0, **delta.usage}
-        self.outcome.stop_reason = delta.stop_reason
+        delta = self._delta or MessageDelta(None)
+        reason = delta.stop_reason or "end_turn"
+        usage = {"output_tokens": self.outcome.usage.get("output_tokens", 0), **delta.usage}
+        self.outcome.stop_reason = reason
         self.outcome.complete = True
-        events += [attrs.evolve(delta, usage=usage), MessageStop()]
+        events += [attrs.evolve(delta, stop_reason=reason, usage=usage), MessageStop()]
         return self._release(events)

@@ -143,7 +143,7 @@ def starter(usable: Sequence[Discovered]) -> str:
         if each.spec.key_env:
             entry["api_key"] = f"${each.spec.key_env}"
         entry["models"] = list(each.models)
-        about = " ".join(each.spec.summary.split()) or each.spec.name
+        about = " ".join(each.spec.summary.split()).rstrip(".") or each.spec.name
         todo = "" if each.models else "# Name the models that you want to use here.\n"
         parts.append(f"\n# {about}: {each.how}.\n{todo}[[Providers]]\n{tomli_w.dumps(entry)}")
     return "".join([*parts, AFTER])

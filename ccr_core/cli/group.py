@@ -153,4 +153,10 @@ def run(args: Sequence[str]) -> int:
         return 130
     except CcrError as error:
         return fail(error.message)
+    except Exception as error:
+        import traceback
+
+        # Only the innermost calls: what went wrong, not how this program is built.
+        note("".join(traceback.format_exception(error, limit=-4, chain=False)).rstrip())
+        return fail(f"this is a fault of ccr or of a plugin: {type(error).__name__}: {error}")
     return result if isinstance(result, int) else 0

@@ -133,7 +133,7 @@ def _used(config: Config, registry: Registry) -> set[str] | None:
     try:
         # Without observers: making them may open files.
         runtime = build(attrs.evolve(config, observers=dict.fromkeys(registry.observers, False)), registry)
-    except CcrError:
+    except Exception:  # also what a plugin's own checks raise: the list must not fail
         return None
     plans = [plan for provider in runtime.providers.values() for plan in (provider.plan, *provider.plans.values())]
     in_use: list[Any] = [

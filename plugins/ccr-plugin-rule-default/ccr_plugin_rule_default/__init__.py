@@ -14,7 +14,7 @@ from ccr_core import Decision, Pass, Request, RouteContext, RuleSpec, hookimpl
 
 def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
     """``Router.default``, else the first model of the first provider; pass if there is neither."""
-    default = ctx.router.get("default")
+    default = ctx.router.get("default", _table(ctx.config.get("Router")).get("default"))
     if isinstance(default, str) and default.strip():
         return Decision(default, "Router.default")
     if default not in (None, ""):
@@ -26,11 +26,16 @@ def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
 
 
 def _models(providers: Any) -> Iterator[str]:
-    for provider in providers if isinstance(providers, (list, tuple)) else ():
-        if isinstance(provider, Mapping) and provider.get("enabled", True):
+    """Every listed model of the providers of a configuration as written, as ``provider,model``."""
+    for provider in map(_table, providers if isinstance(providers, (list, tuple)) else ()):
+        if provider.get("enabled", True):
             for model in provider.get("models") or ():
-                if isinstance(model, str):
-                    yield f"{provider.get('name')},{model}"
+                # A model is a name, or a table with a name and what is known of it.
+                yield f"{provider.get('name')},{model if isinstance(model, str) else _table(model).get('name')}"
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 @hookimpl

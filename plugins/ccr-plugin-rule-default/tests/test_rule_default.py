@@ -9,14 +9,19 @@ import ccr_plugin_rule_default as plugin
 from ccr_core import Decision, Hints, Pass, Request, Route, RouteContext
 
 
-def context(router: dict[str, Any], providers: Any = ()) -> RouteContext:
+def context(router: dict[str, Any], providers: Any = (), **config: Any) -> RouteContext:
     def find(text: str) -> Route | None:
         provider, _, model = text.partition(",")
         known = {entry["name"] for entry in providers if "name" in entry}
         return Route(provider=provider, model=model) if provider in known else None
 
     return RouteContext(
-        options=None, router=router, config={"Providers": providers}, hints=Hints(), requested_model="x", find=find
+        options=None,
+        router=router,
+        config={"Providers": providers, **config},
+        hints=Hints(),
+        requested_model="x",
+        find=find,
     )
 
 
@@ -35,6 +40,15 @@ def test_router_default() -> None:
     assert Decision("p,m,high", "Router.default") == got
 
 
+def test_router_default_of_the_configuration() -> None:
+    """The effective ``Router`` section wins; one that says nothing of a default leaves that of the configuration."""
+    section = {"default": "p,m"}
+
+    got = [plugin.decide(REQUEST, context(router, Router=section)) for router in ({}, {"default": "q,n"})]
+
+    assert [Decision("p,m", "Router.default"), Decision("q,n", "Router.default")] == got
+
+
 def test_unknown_provider_is_not_replaced() -> None:
     """A default that names an unknown provider stays the decision, so that routing reports it."""
     got = plugin.decide(REQUEST, context({"default": "typo,m"}, [{"name": "p", "models": ["m"]}]))
@@ -49,7 +63,7 @@ def test_without_default_the_first_model() -> None:
         {"name": "off", "models": ["a"], "enabled": False},
         {"name": "empty", "models": []},
         {"models": ["nameless"]},
-        {"name": "p", "models": ["m", "n"]},
+        {"name": "p", "models": [{"name": "m", "context": 1000}, "n"]},
     ]
 
     got = plugin.decide(REQUEST, context({"default": ""}, providers))

@@ -80,7 +80,10 @@ class Chain:
         self._made: list[tuple[Step, Transformer[Any]]] = []
         for step in steps:
             try:
-                self._made.append((step, step.spec.factory(step.options, ctx)))
+                made = step.spec.factory(step.options, ctx)
+                if not isinstance(made, Transformer):
+                    raise TypeError(f"expected a Transformer, got {made!r}")
+                self._made.append((step, made))
             except Exception as error:
                 raise _failed(step, "__init__", error) from error
 
@@ -89,6 +92,8 @@ class Chain:
         for step, transformer in self._made:
             try:
                 request = transformer.on_request(request)
+                if not isinstance(request, Request):
+                    raise TypeError(f"expected a Request, got {request!r}")
             except CcrError:
                 raise
             except Exception as error:
@@ -100,6 +105,8 @@ class Chain:
         for step, transformer in self._made:
             try:
                 wire = transformer.on_wire_request(wire)
+                if not isinstance(wire, WireRequest):
+                    raise TypeError(f"expected a WireRequest, got {wire!r}")
             except CcrError:
                 raise
             except Exception as error:

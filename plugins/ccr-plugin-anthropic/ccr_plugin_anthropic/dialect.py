@@ -30,7 +30,7 @@ from ccr_core import (
     error_text,
     kind_of,
 )
-from ccr_plugin_anthropic.clean import clean, fold_system
+from ccr_plugin_anthropic.clean import PLACEHOLDER, clean, fold_system
 from ccr_plugin_anthropic.decode import KINDS, Decoder, decode_message
 from ccr_plugin_anthropic.models import claude
 from ccr_plugin_anthropic.relay import Relay
@@ -98,6 +98,10 @@ class Anthropic(Dialect):
             betas = [beta for beta in betas if beta in options.betas]
             if unknown:
                 ctx.note("anthropic.clean", f"left out beta names: {', '.join(unknown)}")
+        elif model is None and not first_party and any(tool.get("name") == PLACEHOLDER for tool in request.tools):
+            # It stands for tools that only Claude knows to ask for; others would call it.
+            body["tools"] = [tool for tool in request.tools if tool.get("name") != PLACEHOLDER]
+            ctx.note("anthropic.tools", f"left out {PLACEHOLDER}: {target.model} cannot load tools")
         elif model is not None and not model.system_messages and _has_system(body):
             ctx.note("anthropic.system", f"moved system messages into the user's: {target.model} takes none")
             body["messages"] = fold_system(body["messages"])

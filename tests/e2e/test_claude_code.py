@@ -354,7 +354,7 @@ def test_context_is_counted_without_the_provider(rig: Rig) -> None:
     run = rig.claude("/context")
     found = re.search(r"\| System tools \| ([\d.]+)k", run.answer)
     assert found is not None
-    assert 5 < float(found[1]) < 60
+    assert 2 < float(found[1]) < 60
     assert rig.upstream.requests == []
     if rig.routed:
         assert rig.upstream.counted == 0

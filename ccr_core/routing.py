@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -152,6 +152,10 @@ async def choose(
             said: Any = rule.spec.decide(request, context(rule.options, request))
             if inspect.isawaitable(said):
                 said = await said
+            if not isinstance(said, (Decision, Pass)) or not isinstance(said.request, (Request, type(None))):
+                raise TypeError(f"expected a Decision or a Pass, got {said!r}")
+            if isinstance(said, Decision) and not isinstance(said.model, str):
+                raise TypeError(f"expected a text as the model of a Decision, got {said.model!r}")
         except Exception as error:
             log.warning("rule %s (plugin %s) failed", name, rule.plugin, exc_info=True)
             answers.append(Answer(rule=name, state="failed", why=f"{type(error).__name__}: {error}"))
@@ -192,10 +196,9 @@ def find_route(text: str, providers: Mapping[str, Sequence[str]]) -> Route | Non
     blanks and come back in canonical spelling; a model that is not listed passes as written, commas kept.  A last
     part after a listed model is the reasoning level.  ``None`` if the provider is not known.
     """
-    by_fold = {name.casefold(): name for name in providers}
     for separator in ",/":
         head, found, rest = text.partition(separator)
-        provider = by_fold.get(head.strip().casefold()) if found else None
+        provider = _spelled(head, providers) if found else None
         if provider is not None:
             break
     else:
@@ -203,16 +206,26 @@ def find_route(text: str, providers: Mapping[str, Sequence[str]]) -> Route | Non
     rest = rest.strip()
     if not rest:
         return None
-    models = {model.casefold(): model for model in providers[provider]}
-    listed = models.get(rest.casefold())
+    models = providers[provider]
+    listed = _spelled(rest, models)
     if listed is not None:
         return Route(provider=provider, model=listed)
-    model, comma, level = rest.rpartition(",")
-    if comma and level.strip():
-        canonical = models.get(model.strip().casefold())
-        if canonical is not None or level.strip().casefold() in LEVELS or level.strip().startswith("budget:"):
-            return Route(provider=provider, model=canonical or model.strip(), level=level.strip().lower())
+    model, _, level = (part.strip() for part in rest.rpartition(","))
+    level = level.lower()
+    if model and level:
+        listed = _spelled(model, models)
+        if listed is not None or level in LEVELS or level.startswith("budget:"):
+            return Route(provider=provider, model=listed or model, level=level)
     return Route(provider=provider, model=rest)
+
+
+def _spelled(name: str, names: Collection[str]) -> str | None:
+    """``name`` as it is spelled in ``names``: exactly, or else without regard to case and surrounding blanks."""
+    name = name.strip()
+    if name in names:
+        return name
+    fold = name.casefold()
+    return next((other for other in names if other.casefold() == fold), None)
 
 
 LEVELS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})

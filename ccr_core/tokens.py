@@ -100,15 +100,17 @@ def _block(block: JSON) -> Iterable[str | int]:
     if kind == "tool_result":
         return (*_content(block.get("content")), 12)
     if kind == "image":
-        return (image_tokens(block.get("source") or {}),)
+        return (image_tokens(block.get("source")),)
     if kind == "document":
-        return _document(block.get("source") or {})
+        return _document(block.get("source"))
     if kind == "redacted_thinking":
         return (len(str(block.get("data") or "")) // 8,)
     return (_json(block),)
 
 
-def _document(source: JSON) -> Iterable[str | int]:
+def _document(source: Any) -> Iterable[str | int]:
+    if not isinstance(source, dict):
+        return (_json(source),)
     if source.get("type") == "text":
         return (str(source.get("data") or ""),)
     if source.get("type") == "content":
@@ -116,9 +118,9 @@ def _document(source: JSON) -> Iterable[str | int]:
     return (round(len(str(source.get("data") or "")) * 0.75 * DOCUMENT_TOKENS_PER_BYTE),)
 
 
-def image_tokens(source: JSON) -> int:
+def image_tokens(source: Any) -> int:
     """Tokens of an image: width x height / 750 after scaling to at most 1568 pixels, as Anthropic documents it."""
-    if source.get("type") != "base64":
+    if not isinstance(source, dict) or source.get("type") != "base64":
         return IMAGE_TOKENS
     size = _size(str(source.get("data") or ""))
     if size is None:

@@ -129,17 +129,20 @@ def clear(folder: Path, pid: int) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put ``text`` where ``path`` is in one step, in a file that only the user can read."""
+    """Put ``text`` where ``path`` is in one step, in a file that only the user can read; ``CcrError`` if that fails."""
     import tempfile
 
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CcrError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def make_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from ccr_core import __version__
 from ccr_core.cli import process
 from ccr_core.cli.output import fail, note
 from ccr_core.config import find, home
+from ccr_core.errors import CcrError
 
 if TYPE_CHECKING:
     from ccr_core.config import Config
@@ -153,6 +154,8 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
 
     failed = tuple({"name": each.name, "reason": each.reason} for each in registry.plugins if each.state == "failed")
 
+    trouble: list[CcrError] = []
+
     def ready(host: str, port: int) -> None:
         run = process.Run(
             pid=os.getpid(),
@@ -167,7 +170,13 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
             auto=auto,
             failed=failed,
         )
-        process.write(folder, run)
+        try:
+            process.write(folder, run)
+        except CcrError as error:
+            # A router that nobody can find or stop must not go on.
+            trouble.append(error)
+            signal.raise_signal(signal.SIGTERM)
+            return
         print(f"ccr {__version__} is running at {run.url} with {config.source}", flush=True)
         if log_file is None:
             print('Claude Code through it: "ccr code". To stop it: Ctrl-C.', flush=True)
@@ -177,6 +186,10 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
         return serve(config, registry, host=address, port=config.port, on_ready=ready)
     except KeyboardInterrupt:
         return 0
+    except SystemExit as ended:
+        if trouble:
+            raise trouble[0] from None
+        return ended.code if isinstance(ended.code, int) else 1
     finally:
         process.clear(folder, os.getpid())
 

@@ -93,7 +93,7 @@ class Ccr:
         """The state file of the running router; empty if there is none."""
         try:
             return dict(json.loads((self.folder / "run.json").read_text()))
-        except OSError:
+        except (OSError, ValueError):
             return {}
 
     def close(self) -> None:

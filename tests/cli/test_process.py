@@ -209,6 +209,17 @@ def test_unusable_folder(ccr: Any, tmp_path: Path) -> None:
     assert f"error: cannot use the folder {tmp_path}/file/ccr: Not a directory; CCR_HOME names another\n" == done.stderr
 
 
+def test_state_cannot_be_written(ccr: Any) -> None:
+    """A router that cannot leave its state where it is looked for ends, and says what is in the way."""
+    ccr.write_config({})
+    (ccr.folder / "run.json").mkdir()
+    for args in (["start"], ["start", "-d"]):
+        done = ccr.run(*args)
+        assert 1 == done.returncode
+        assert f"error: cannot write {ccr.folder}/run.json: Is a directory" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_number_used_again(ccr: Any) -> None:
     """A state file with the number of a process that is no router counts as stopped; that process is left alone."""
     ccr.write_config({})

@@ -15,7 +15,7 @@ import click
 import pytest
 
 from ccr_core.cli import environment
-from ccr_core.cli.group import COMMANDS, CONTEXT, group
+from ccr_core.cli.group import COMMANDS, group
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 BLOCK = re.compile(r"(?m)^(#+ `(ccr[^`]*)`\n\n```text\n)(.*?)^```$", re.S)
@@ -24,7 +24,7 @@ WIDTH = 100
 
 def commands() -> Iterator[tuple[str, str]]:
     """Each command of ours with its help."""
-    root = click.Context(group, info_name="ccr", max_content_width=WIDTH, terminal_width=WIDTH, **_help_names())
+    root = _context(group, "ccr", None)
     # Without the commands of plugins, which are other on each machine.
     yield "ccr", group.get_help(root).partition("\nCommands of plugins:")[0]
     for name in COMMANDS:
@@ -34,9 +34,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 
 def _with_children(command: click.Command, name: str, parent: click.Context) -> Iterator[tuple[str, str]]:
-    context = click.Context(
-        command, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH, **_help_names()
-    )
+    context = _context(command, name, parent)
     yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
         for child in command.list_commands(context):
@@ -45,10 +43,15 @@ def _with_children(command: click.Command, name: str, parent: click.Context) -> 
             yield from _with_children(found, child, context)
 
 
-def _help_names() -> dict[str, list[str]]:
-    names = CONTEXT["help_option_names"]
-    assert isinstance(names, list)
-    return {"help_option_names": names}
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    return click.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        max_content_width=WIDTH,
+        terminal_width=WIDTH,
+        help_option_names=["-h", "--help"],
+    )
 
 
 HELP = {path: text for path, text in commands() if path != "ccr env"}

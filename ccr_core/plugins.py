@@ -7,7 +7,9 @@ them itself, because pluggy's own call stops at the first exception and does not
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +21,8 @@ from ccr_core.dialect import Dialect, Ingress
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, TransformerSpec
+
+log = logging.getLogger("ccr.plugins")
 
 GROUP = "ccr"
 
@@ -95,30 +99,52 @@ def load(
     """
     manager = pluggy.PluginManager("ccr")
     manager.add_hookspecs(hookspecs)
-    plugins: list[Plugin] = []
+    plugins: dict[str, Plugin] = {}
     found = discover(environ, frozenset(disabled)) if modules is None else map(_given, modules)
     for plugin, source in found:
-        plugins.append(plugin)
+        # Two distributions may choose the same name for their entry point, so that is not a key.
+        key = str(len(plugins))
+        plugins[key] = plugin
         if plugin.state == "active":
-            _register(manager, plugin, source)
+            _register(manager, key, plugin, source)
     return collect(manager, plugins)
 
 
-def discover(
-    environ: Mapping[str, str], disabled: frozenset[str]
-) -> Iterable[tuple[Plugin, importlib.metadata.EntryPoint]]:
-    """The installed plugins, not yet imported; a name is disabled by plugin name or by distribution."""
+def discover(environ: Mapping[str, str], disabled: frozenset[str]) -> Iterable[tuple[Plugin, Any]]:
+    """The installed plugins, not yet imported; a name is disabled by plugin name or by distribution.
+
+    With each comes its entry point, or ``None`` for a name in ``CCR_PLUGINS`` that is not installed.
+    """
     only = environ.get("CCR_PLUGINS")
     names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
-    for point in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: point.name):
+    missing = set(names or ())
+    for point in sorted(_points(), key=lambda point: point.name):
         dist = point.dist
-        plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "")
+        plugin = Plugin(point.name, (dist and dist.name) or "?", (dist and dist.version) or "")
         aliases = {plugin.name, plugin.distribution}
+        missing -= aliases
         if names is not None and not names & aliases:
             plugin.state, plugin.reason = "disabled", "not named in CCR_PLUGINS"
         elif aliases & disabled:
             plugin.state, plugin.reason = "disabled", "named in disabled_plugins"
         yield plugin, point
+    for name in sorted(missing):
+        yield Plugin(name, name, "", "failed", "named in CCR_PLUGINS, but not installed"), None
+
+
+def _points() -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.entry_points(group=GROUP)
+    except Exception:
+        # One distribution with broken metadata, of whatever kind, makes that call fail; each is read alone then.
+        points: dict[tuple[str, str], importlib.metadata.EntryPoint] = {}
+        for dist in importlib.metadata.distributions():
+            try:
+                for point in dist.entry_points.select(group=GROUP):
+                    points.setdefault((dist.name, point.name), point)
+            except Exception as error:
+                log.warning("the metadata of an installed distribution is broken (%s): %s", error, dist)
+        return points.values()
 
 
 def _given(source: Any) -> tuple[Plugin, Any]:
@@ -126,28 +152,30 @@ def _given(source: Any) -> tuple[Plugin, Any]:
     return Plugin(name, name.replace("_", "-"), ""), source
 
 
-def _register(manager: pluggy.PluginManager, plugin: Plugin, source: Any) -> None:
+def _register(manager: pluggy.PluginManager, key: str, plugin: Plugin, source: Any) -> None:
     try:
         module = source.load() if isinstance(source, importlib.metadata.EntryPoint) else source
-        unknown = [
-            name
-            for name in dir(module)
-            if name.startswith("ccr_") and getattr(getattr(module, name), "ccr_impl", None) and name not in HOOKS
-        ]
-        if unknown:
-            raise ConfigError(f"unknown hook {unknown[0]}; known: {', '.join(HOOKS)}")
-        manager.register(module, name=plugin.name)
-    except Exception as error:
+        for name in dir(module):
+            function = getattr(module, name)
+            marked = getattr(function, "ccr_impl", None)
+            if marked and name not in HOOKS:
+                raise TypeError(f"unknown hook {name}; known: {', '.join(HOOKS)}")
+            if not marked and name in HOOKS and callable(function):
+                raise TypeError(f"{name} is not marked with @ccr_core.hookimpl")
+        manager.register(module, name=key)
+    except (Exception, SystemExit) as error:
         plugin.state, plugin.reason = "failed", _reason(error)
 
 
-def collect(manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> Registry:
-    """Call every implementation of every hook, each on its own; a plugin that raises is failed as a whole."""
-    by_name = {plugin.name: plugin for plugin in plugins}
+def collect(manager: pluggy.PluginManager, plugins: Mapping[str, Plugin]) -> Registry:
+    """Call every implementation of every hook, each on its own; a plugin that raises is failed as a whole.
+
+    The keys of ``plugins`` are the names under which they are registered with ``manager``.
+    """
     offered: list[tuple[str, str, Contributed[Any]]] = []
     for hook, expected in HOOKS.items():
         for impl in getattr(manager.hook, hook).get_hookimpls():
-            plugin = by_name[impl.plugin_name]
+            plugin = plugins[impl.plugin_name]
             if plugin.state == "failed":
                 continue
             try:
@@ -156,8 +184,9 @@ def collect(manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> Registr
                 for value in values:
                     if not isinstance(value, expected):
                         raise TypeError(f"{hook} gave {value!r}, expected {expected.__name__}")
-                    str(value.name)
-            except Exception as error:
+                    if not isinstance(value.name, str) or not value.name:
+                        raise TypeError(f"{hook} gave {value!r} with the name {value.name!r}, expected a text")
+            except (Exception, SystemExit) as error:
                 plugin.state, plugin.reason = "failed", f"{hook}: {_reason(error)}"
                 continue
             offered += [(hook, value.name, Contributed(value, plugin)) for value in values]
@@ -168,20 +197,25 @@ def collect(manager: pluggy.PluginManager, plugins: Sequence[Plugin]) -> Registr
         first = result[hook].setdefault(name, contributed)
         if first is not contributed:
             raise ConfigError(
-                f'{hook[4:].rstrip("s").replace("_", " ")} "{name}" is offered by both {first.plugin} and '
+                f'{_noun(hook)} "{name}" is offered by both {first.plugin} and '
                 f'{contributed.plugin}; disable one: disabled_plugins = ["{contributed.plugin.name}"]'
             )
         contributed.plugin.offers.setdefault(hook, []).append(name)
-    return Registry(plugins, result)
+    return Registry(tuple(plugins.values()), result)
+
+
+def _noun(hook: str) -> str:
+    """What one of a hook's values is called: ``ccr_token_counters`` gives ``token counter``."""
+    noun = hook.removeprefix("ccr_").replace("_", " ")
+    return noun.removesuffix("es") if noun.endswith("sses") else noun.removesuffix("s")
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what happened, and where in the plugin's own code."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
+    """One line: what happened, and the innermost place of it (the import machinery and this file left out)."""
     at = ""
-    if place is not None:
-        code = place.tb_frame.f_code
-        at = f" ({os.path.basename(code.co_filename)}:{place.tb_lineno})"
-    return f"{type(error).__name__}: {error}{at}"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file != __file__ and not file.startswith("<frozen") and f"{os.sep}pluggy{os.sep}" not in file:
+            at = f" ({os.path.basename(file)}:{line})"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}{at}"

@@ -85,11 +85,11 @@ class Anthropic(Dialect):
             betas = [beta for beta in betas if not beta.startswith(_SAFEGUARD_BETAS)]
             ctx.note("anthropic.private", "left out safeguards: it describes the user's machine")
         model = claude(target.model)
-        default = model.max_tokens if model else 32_000
-        body["max_tokens"] = body.get("max_tokens") or options.max_tokens or default
-        if target.max_output and body["max_tokens"] > target.max_output:
-            ctx.note("anthropic.max_tokens", f"lowered from {body['max_tokens']} to {target.max_output}")
-            body["max_tokens"] = target.max_output
+        asked = body.get("max_tokens")
+        tokens = asked or options.max_tokens or (model.max_tokens if model else 32_000)
+        body["max_tokens"] = min(tokens, target.max_output or tokens)
+        if asked and body["max_tokens"] < asked:
+            ctx.note("anthropic.max_tokens", f"lowered from {asked} to {target.max_output}")
         body = fit_budget(fit_thinking(body, ctx, first_party), ctx)
         body = without_foreign(body, ctx, first_party or model is not None)
         if options.clean:

@@ -14,8 +14,7 @@ from ccr_plugin_echo.schema import instance
 from ccr_plugin_echo.wire import Paced
 
 from ccr_core import JSON, Context, Outcome, Request, Target, UpstreamError, WireReply, WireRequest, assemble, unseal
-from ccr_core.testing.dialects import decode
-from ccr_core.testing.grammar import check_stream
+from ccr_core.testing import check_plugin, check_stream, decode
 
 CTX = Context(exchange_id="1", target=Target(provider="echo", model="echo", base_url="embedded:echo"))
 
@@ -70,6 +69,11 @@ def results(message: JSON, *contents: Any, **fields: Any) -> list[JSON]:
         for ident, content in zip(called, contents, strict=True)
     ]
     return [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": blocks}]
+
+
+def test_plugin() -> None:
+    """The plugin keeps the rules of plugins."""
+    check_plugin(plugin)
 
 
 def test_hook() -> None:

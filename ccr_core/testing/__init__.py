@@ -20,7 +20,7 @@ _HOME = {
     ),
     "dialects": ("Decoded", "check_dialect", "check_ingress", "context", "decode", "sample_requests"),
     "grammar": ("check_stream", "to_wire"),
-    "harness": ("Answer", "Harness", "Stream", "StreamEvent", "config"),
+    "harness": ("Answer", "Harness", "Make", "Stream", "StreamEvent", "config"),
     "plugin": ("check_plugin", "entry_module", "private_uses"),
     "recordings": ("Call", "Expected", "Failure", "Meaning", "Recording", "expected", "whole"),
     "samples": ("PLAIN", "RICH", "SEED", "message", "pieces", "random_pieces", "recut", "steady_ids"),
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from ccr_core.testing.grammar import to_wire as to_wire
     from ccr_core.testing.harness import Answer as Answer
     from ccr_core.testing.harness import Harness as Harness
+    from ccr_core.testing.harness import Make as Make
     from ccr_core.testing.harness import Stream as Stream
     from ccr_core.testing.harness import StreamEvent as StreamEvent
     from ccr_core.testing.harness import config as config

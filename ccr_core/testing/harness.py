@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -421,3 +421,7 @@ class Harness:
             self._ending.set()
             await asyncio.wait_for(self._lifespan, SECONDS)
             self._lifespan = None
+
+
+Make: TypeAlias = Callable[..., Harness]
+"""The type of the fixture ``ccr``: ``ccr(config, plugins=[…])`` gives a :class:`Harness`."""

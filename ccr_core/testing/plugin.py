@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -79,7 +80,7 @@ def check_plugin(module: ModuleType, root: Path | str | None = None) -> None:
     if plugin.state != "active":
         findings.add("hooks", plugin.reason)
         findings.report()
-    folder = Path(root) if root is not None else _folder(module)
+    folder = Path(root).resolve() if root is not None else _folder(module)
     readme = _read(folder / "README.md", findings)
     commands = _check_package(module, folder, findings)
     offered = list(_offered(registry))
@@ -90,10 +91,21 @@ def check_plugin(module: ModuleType, root: Path | str | None = None) -> None:
     for kind, value in offered:
         _check_value(kind, value, readme, findings)
     _check_budget(module, findings)
-    package = Path(str(module.__file__)).parent
-    for file in sorted(package.rglob("*.py")):
-        findings.add(file.relative_to(folder).as_posix(), *private_uses(file.read_text("utf-8")))
+    for file in _sources(module):
+        findings.add(file.name, *private_uses(file.read_text("utf-8")))
     findings.report()
+
+
+def _top(module: ModuleType) -> Path:
+    """The folder of the package that ``module`` is in, or the file of a module that is in none."""
+    top = importlib.import_module(module.__name__.partition(".")[0])
+    file = Path(str(top.__file__)).resolve()
+    return file.parent if hasattr(top, "__path__") else file
+
+
+def _sources(module: ModuleType) -> list[Path]:
+    top = _top(module)
+    return sorted(top.rglob("*.py")) if top.is_dir() else [top]
 
 
 def _folder(module: ModuleType) -> Path:
@@ -122,7 +134,7 @@ def _check_package(module: ModuleType, folder: Path, findings: Findings) -> bool
     for field in ("description", "license", "requires-python", "readme"):
         if not project.get(field):
             findings.add("pyproject.toml", f"{field} is missing")
-    if not (Path(str(module.__file__)).parent / "py.typed").exists():
+    if _top(module).is_dir() and not (_top(module) / "py.typed").exists():
         findings.add("package", "py.typed is missing")
     return bool(points.get("ccr.commands"))
 
@@ -176,7 +188,7 @@ def _named(name: str, readme: str) -> bool:
 
 def _check_budget(module: ModuleType, findings: Findings) -> None:
     own = module.__name__.partition(".")[0]
-    place = str(Path(str(module.__file__)).resolve().parents[module.__name__.count(".") + 1])
+    place = str(_top(module).parent)
     done = subprocess.run(
         [sys.executable, "-I", "-c", _BUDGET, module.__name__, place], capture_output=True, text=True, timeout=60
     )
@@ -242,9 +254,7 @@ def entry_module(folder: Path | str) -> ModuleType:
 
     Raises ``AssertionError`` if there is none or it does not import; the package need not be installed.
     """
-    import importlib
-
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     points = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["ccr"]
     name = next(iter(points.values()))
     if str(folder) not in sys.path:

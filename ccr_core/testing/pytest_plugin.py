@@ -1,22 +1,22 @@
 """Fixtures for tests of plugins; opt in with ``pytest_plugins = ["ccr_core.testing.pytest_plugin"]``.
 
 Nothing that is installed takes part in a test: plugins are passed to :func:`ccr`.
+
+(There are no assertions to rewrite here, so a test may import this module before pytest does: PYTEST_DONT_REWRITE.)
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from ccr_core.testing.harness import Harness
+from ccr_core.testing.harness import Make as Make
 from ccr_core.testing.upstream import Upstream
-
-Make: TypeAlias = Callable[..., Harness]
-"""The type of the fixture ``ccr``: ``ccr(config, plugins=[…])``."""
 
 
 @pytest.fixture

@@ -268,13 +268,15 @@ def _words(body: Any) -> tuple[str, ...]:
 
 
 def fold_anthropic(events: Iterable[Any]) -> Whole:
-    """The message that a stream of the Messages API makes."""
+    """The message that a stream of the Messages API makes, or as much of it as came."""
     message: JSON = {}
     texts: dict[int, dict[str, str]] = {}
+    failure = None
     for event in events:
         kind = event["type"]
         if kind == "error":
-            return Whole(message, Failure(words=_words(event)))
+            failure = Failure(words=_words(event))
+            break
         if kind == "message_start":
             message = copy.deepcopy(event["message"])
         elif kind == "content_block_start":
@@ -282,18 +284,18 @@ def fold_anthropic(events: Iterable[Any]) -> Whole:
             texts[event["index"]] = {}
         elif kind == "content_block_delta":
             _fold_delta(message["content"][event["index"]], texts[event["index"]], event["delta"])
-        elif kind == "content_block_stop":
-            block, parts = message["content"][event["index"]], texts[event["index"]]
-            for field, text in parts.items():
-                if field != "input":
-                    block[field] = (block.get(field) or "") + text
-                elif text:
-                    block["input"] = _arguments(text)
         elif kind == "message_delta":
             message.update(event["delta"])
             message["usage"] = {**(message.get("usage") or {}), **(event.get("usage") or {})}
             message.update({key: event[key] for key in event if key not in ("type", "delta", "usage")})
-    return Whole(message)
+    for index, parts in texts.items():
+        block = message["content"][index]
+        for field, text in parts.items():
+            if field != "input":
+                block[field] = (block.get(field) or "") + text
+            elif text:
+                block["input"] = _arguments(text)
+    return Whole(message, failure)
 
 
 def _fold_delta(block: JSON, parts: dict[str, str], delta: JSON) -> None:

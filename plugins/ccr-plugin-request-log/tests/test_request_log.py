@@ -191,7 +191,7 @@ def test_full_disk(log: plugin.RequestLog, monkeypatch: pytest.MonkeyPatch) -> N
             return count
         return real(file, data)
 
-    monkeypatch.setattr(plugin.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     log.on(FINISHED)
     assert log.settle(10)
     left.clear()

@@ -310,7 +310,7 @@ class Engine:
         try:
             choice = await self.route(runtime, request)
         except RoutingError as error:
-            return {**result, "error": error.message}
+            return {**result, "rules": [answer.to_json() for answer in error.answers], "error": error.message}
         route = choice.route
         result |= {
             "route": {"provider": route.provider, "model": route.model, "level": route.level},

@@ -17,8 +17,8 @@ lower case, name the thing, and say what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 KINDS: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -81,10 +81,14 @@ class RequestError(CcrError):
 
 
 class RoutingError(CcrError):
-    """No provider or no model could be chosen."""
+    """No provider or no model could be chosen.  ``answers`` is what each rule said, where rules were asked."""
 
     status = 404
     kind = "not_found_error"
+
+    def __init__(self, message: str, answers: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.answers = tuple(answers)
 
 
 class AuthError(CcrError):

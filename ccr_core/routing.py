@@ -169,14 +169,15 @@ async def choose(
             answers.append(Answer(rule=name, state="passed", why=said.why))
     if won is None:
         reasons = "; ".join(f"{answer.rule}: {answer.why}" for answer in answers)
-        raise RoutingError(f"no rule chose a model ({reasons}); set Router.default in the configuration")
+        raise RoutingError(f"no rule chose a model ({reasons}); set Router.default in the configuration", answers)
     rule, decision = won
     ctx = context(rule.options, request)
     route = ctx.find(decision.model)
     if route is None:
         raise RoutingError(
             f'no provider for "{decision.model}" (rule {rule.spec.name}: {decision.why}); '
-            "name it as provider,model with a provider of the configuration"
+            "name it as provider,model with a provider of the configuration",
+            answers,
         )
     return Choice(
         route=route,

@@ -156,8 +156,11 @@ def _make_counter(contributed: Contributed[CounterSpec]) -> Counter:
         return Counter()
 
 
-def build(config: Config, registry: Registry) -> Runtime:
-    """Put ``config`` and ``registry`` together; raise ``ConfigError`` with every problem and its place."""
+def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
+    """Put ``config`` and ``registry`` together; raise ``ConfigError`` with every problem and its place.
+
+    Without ``watch`` no observer is made: for a look at the configuration, which must open no files.
+    """
     problems = Problems()
     warnings = list(config.warnings)
     transformers = {
@@ -177,7 +180,7 @@ def build(config: Config, registry: Registry) -> Runtime:
     default = config.router.default
     if default is not None and find_route(default, models) is None:
         problems.add("Router.default", f'no provider for "{default}"; known: {", ".join(models) or "none"}')
-    watchers = _observers(config, registry, problems)
+    watchers = _observers(config, registry, problems, watch)
     problems.raise_if_any(config.source)
     if not registry.ingresses:
         warnings.append("no plugin offers an ingress: the router answers no model requests" + registry.failed())
@@ -370,7 +373,7 @@ def _rules(config: Config, registry: Registry, problems: Problems, warnings: lis
 
 
 def _observers(
-    config: Config, registry: Registry, problems: Problems
+    config: Config, registry: Registry, problems: Problems, make: bool
 ) -> list[tuple[str, observe.Observer, frozenset[type]]]:
     for name in config.observers:
         if name not in registry.observers:
@@ -388,7 +391,7 @@ def _observers(
         if spec.options is not None:
             table: JSON = dict(given) if isinstance(given, Mapping) else {}
             options = structure(spec.options, table, f"observers.{name}", problems, f"option of {name}")
-        if problems.items:
+        if problems.items or not make:
             # Not made while something is wrong: an observer may open files.
             continue
         try:

@@ -44,7 +44,7 @@ def check(path: Path | None, as_json: bool) -> int:
     source = configuration.find(path).path
     try:
         loaded = configuration.load(path)
-        warnings = runtime.build(loaded, plugins.load(disabled=loaded.disabled_plugins)).warnings
+        warnings = runtime.build(loaded, plugins.load(disabled=loaded.disabled_plugins), watch=False).warnings
     except ConfigError as error:
         if as_json:
             emit({"ok": False, "path": source, "error": error.message, "warnings": []})

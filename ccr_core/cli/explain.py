@@ -76,16 +76,12 @@ def _header(text: str) -> tuple[str, str]:
 def _explained(body: dict[str, Any], headers: dict[str, str], path: Path | None) -> dict[str, Any]:
     import asyncio
 
-    import attrs
-
     from ccr_core import config as configuration
     from ccr_core import engine, plugins, runtime
 
     config = configuration.load(path)
     registry = plugins.load(disabled=config.disabled_plugins)
-    # Without observers: nothing happens here that they should see.
-    config = attrs.evolve(config, observers=dict.fromkeys(registry.observers, False))
-    return dict(asyncio.run(engine.explain(runtime.build(config, registry), body, headers)))
+    return dict(asyncio.run(engine.explain(runtime.build(config, registry, watch=False), body, headers)))
 
 
 def _hide(change: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
 from ccr_core.cli.output import emit, note, table
@@ -131,8 +130,7 @@ def _used(config: Config, registry: Registry) -> set[str] | None:
         if config.observers.get(name, each.value.default and config.log) is not False
     ]
     try:
-        # Without observers: making them may open files.
-        runtime = build(attrs.evolve(config, observers=dict.fromkeys(registry.observers, False)), registry)
+        runtime = build(config, registry, watch=False)
     except Exception:  # also what a plugin's own checks raise: the list must not fail
         return None
     plans = [plan for provider in runtime.providers.values() for plan in (provider.plan, *provider.plans.values())]

@@ -20,6 +20,7 @@ from ccr_core import (
     Outcome,
     Push,
     Request,
+    SseParser,
     StreamError,
     UpstreamError,
     WireReply,
@@ -197,7 +198,7 @@ def test_the_seed_of_a_random_cut_is_told() -> None:
     A fault that shows at some random cut can be found again.
     """
 
-    class OftenEmpty(PlainDialect.framing):  # type: ignore[misc, name-defined]
+    class OftenEmpty(SseParser):
         def feed(self, item: bytes) -> Iterable[Chunk]:
             if not item:
                 raise UpstreamError("an empty read")

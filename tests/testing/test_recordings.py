@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -122,7 +123,7 @@ def test_a_streamed_responses_answer_is_its_final_response() -> None:
         ({"usage": {"output_tokens": (5, 7, 5)}}, "usage.output_tokens: expected 5 or 7, got 0"),
     ],
 )
-def test_differences_are_told(change: dict[str, object], complaint: str) -> None:
+def test_differences_are_told(change: dict[str, Any], complaint: str) -> None:
     """
     Each difference of meaning is one line that names what was expected and what was found.
     """
@@ -197,7 +198,7 @@ def test_unknown_dialects_are_refused() -> None:
         is_end("cohere", {})
 
 
-def _message(said: Expected) -> dict[str, object]:
+def _message(said: Expected) -> Any:
     content = [
         *({"type": "thinking", "thinking": text} for text in said.thoughts),
         *({"type": "text", "text": text} for text in said.texts),

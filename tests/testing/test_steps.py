@@ -11,6 +11,7 @@ import pytest
 from ccr_core import (
     BlockDelta,
     BlockStart,
+    BlockStop,
     Chunk,
     ConfigError,
     Decision,
@@ -180,7 +181,7 @@ class Shared(Base):
             return ()
         if isinstance(event, MessageStop):
             self.seen.clear()
-        if type(event).__name__ == "BlockStop" and self.seen:
+        if isinstance(event, BlockStop) and self.seen:
             words, self.seen[:] = "".join(self.seen), []
             return (BlockDelta(event.key, {"type": "text_delta", "text": words}), event)
         return (event,)

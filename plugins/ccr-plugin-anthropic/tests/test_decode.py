@@ -31,7 +31,7 @@ from ccr_core import (
 from ccr_core.testing import check_stream, decode, sse
 
 TARGET = Target(provider="p", model="big", base_url="https://api.example/v1")
-START = {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 3}}}
+START: JSON = {"type": "message_start", "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 3}}}
 DELTA = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
 STOP = {"type": "message_stop"}
 
@@ -65,7 +65,7 @@ def block(index: int | None, start: JSON, *deltas: JSON, stop: bool = True) -> l
 
 def test_every_field_is_kept() -> None:
     """Fields that nobody here knows stay where they were."""
-    start = {**START, "message": {**START["message"], "container": 1}}  # type: ignore[dict-item]
+    start = {**START, "message": {**START["message"], "container": 1}}
     delta = {**DELTA, "delta": {"stop_reason": "x", "stop_sequence": "y", "new": 1}, "context_management": {"a": 1}}
 
     assert [
@@ -143,7 +143,7 @@ def test_arguments_that_come_twice() -> None:
 def test_content_in_the_messages_start() -> None:
     """Blocks that are there from the start are the first of the answer."""
     tool = {"type": "tool_use", "id": "t", "name": "n", "input": {"a": 1}}
-    start = {**START, "message": {**START["message"], "content": [tool]}}  # type: ignore[dict-item]
+    start = {**START, "message": {**START["message"], "content": [tool]}}
 
     assert [tool] == message_of(start, DELTA, STOP)["content"]
 
@@ -244,7 +244,13 @@ def test_whole_answer_of_another_format() -> None:
 
 def test_where_whole_answers_keep_context_management() -> None:
     """Told as a stream, this field stands beside the final delta, as Anthropic's streams have it."""
-    message = {"id": "m", "content": [], "stop_reason": "end_turn", "context_management": {"a": 1}, "container": None}
+    message: JSON = {
+        "id": "m",
+        "content": [],
+        "stop_reason": "end_turn",
+        "context_management": {"a": 1},
+        "container": None,
+    }
 
     delta = next(event for event in whole(message) if isinstance(event, MessageDelta))
 

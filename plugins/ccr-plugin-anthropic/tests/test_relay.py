@@ -15,12 +15,12 @@ from ccr_core import JSON, Outcome, ProtocolError, UpstreamError
 from ccr_core.testing import pieces, random_pieces
 from ccr_core.testing.recordings import read_sse
 
-START = {
+START: JSON = {
     "type": "message_start",
     "message": {"id": "msg_1", "model": "m", "usage": {"input_tokens": 3, "output_tokens": 1, "x": 1}},
 }
-BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-ENDS = [
+BLOCK: JSON = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+ENDS: list[JSON] = [
     {"type": "content_block_stop", "index": 0},
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}},
     {"type": "message_stop"},

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import ccr_plugin_anthropic
 import ccr_plugin_echo as plugin
+import ccr_plugin_rule_default
 import orjson
 import pytest
 from ccr_plugin_anthropic.dialect import Anthropic
@@ -15,6 +17,9 @@ from ccr_plugin_echo.wire import Paced
 
 from ccr_core import JSON, Context, Outcome, Request, Target, UpstreamError, WireReply, WireRequest, assemble, unseal
 from ccr_core.testing import check_plugin, check_stream, decode
+from ccr_core.testing.pytest_plugin import Make
+
+pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
 CTX = Context(exchange_id="1", target=Target(provider="echo", model="echo", base_url="embedded:echo"))
 
@@ -403,3 +408,33 @@ async def test_long_answers_come_in_parts() -> None:
     _, _, pieces = await send(body_for("words 1000", stream=True))
 
     assert len(pieces) > 10
+
+
+ROUTER = {"Providers": [{"name": "echo"}], "Router": {"default": "echo,echo"}}
+PLUGINS = [plugin, ccr_plugin_anthropic, ccr_plugin_rule_default]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_through_a_router(ccr: Make, stream: bool) -> None:
+    """A router whose only provider is this one answers, with thinking, text and calls."""
+    body = body_for("say hello\ncall Bash {}", thinking={"type": "adaptive"}, stream=stream)
+
+    answer = await ccr(ROUTER, plugins=PLUGINS).messages(body)
+
+    assert (200, "hello", "tool_use", True) == (answer.status, answer.text, answer.stop_reason, answer.complete)
+    assert ["thinking", "text", "tool_use"] == [block["type"] for block in answer.content]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_failures_through_a_router(ccr: Make, stream: bool) -> None:
+    """Its refusals and its broken answers reach the client as those of any provider."""
+    router = ccr(ROUTER, plugins=PLUGINS)
+
+    refused = await router.messages(body_for("fail 429 retry-after 2 slow", stream=stream))
+    broken = await router.messages(body_for("say x\nerror overloaded_error busy", stream=stream))
+    cut = await router.messages(body_for("say x\ncut", stream=stream))
+
+    assert (429, "2", "slow") == (refused.status, refused.headers["retry-after"], (refused.error or {})["message"])
+    assert ("overloaded_error", False) == ((broken.error or {})["type"], broken.complete)
+    assert (200 if stream else 529) == broken.status
+    assert ("api_error", False) == ((cut.error or {})["type"], cut.complete)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import typing
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
@@ -199,16 +200,27 @@ class Options:
     content: Content = Content()
     """See :class:`Content`."""
 
-    models: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    models: Mapping[str, ModelOptions] = attrs.field(factory=dict)
     """Other options for some models: from a pattern of the model name to the options that differ.  All that match
     apply, in the order written."""
 
-    @models.validator
-    def _check(self, _: attrs.Attribute[Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-        for pattern, changes in models.items():
-            if "models" in changes:
-                raise ValueError(f"models.{pattern}: patterns cannot hold patterns")
-            changed(self, changes, f"models.{pattern}")
+
+def _partial(cls: type[Any], *without: str) -> type[Any]:
+    """A class with the fields of ``cls``, none of which need be given; those of nested classes neither."""
+    types = typing.get_type_hints(cls, localns={"ModelOptions": None})
+    fields: dict[str, Any] = {}
+    for name, kind in types.items():
+        if name not in without:
+            wanted: Any = _partial(kind) if attrs.has(kind) else kind
+            fields[name] = attrs.field(default=None, type=wanted | None)
+    return attrs.make_class(f"Model{cls.__name__}", fields, frozen=True, kw_only=True)
+
+
+if TYPE_CHECKING:
+    ModelOptions = Any
+else:
+    ModelOptions = _partial(Options, "models")
+"""What may differ for some models: every option but ``models``."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -217,25 +229,14 @@ def for_model(options: Options, model: str) -> Options:
     name = model.casefold()
     for pattern, changes in options.models.items():
         if fnmatch.fnmatchcase(name, pattern.casefold()):
-            options = changed(options, changes, pattern)
+            options = _changed(options, changes)
     return options
 
 
-def changed(options: T, changes: Mapping[str, Any], where: str) -> T:
-    """``options`` with ``changes``, nested in the same way; raises ``ValueError`` for a name or choice not known."""
-    known = {field.name: field for field in attrs.fields(type(options))}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in changes.items():
-        if name not in known:
-            raise ValueError(f"{where}: no such option: {name}; there are {', '.join(sorted(known))}")
-        old = getattr(options, name)
-        if attrs.has(type(old)):
-            if not isinstance(value, Mapping):
-                raise ValueError(f"{where}.{name}: expected an object, got {value!r}")
-            value = changed(old, value, f"{where}.{name}")
-        elif isinstance(old, tuple):
-            value = tuple(value)
-        elif isinstance(old, (bool, str, int)) and type(value) is not type(old):
-            raise ValueError(f"{where}.{name}: expected a {type(old).__name__}, got {value!r}")
-        values[name] = value
-    return attrs.evolve(options, **values)  # type: ignore[misc]
+def _changed(options: T, changes: Any) -> T:
+    given = {}
+    for field in attrs.fields(type(changes)):
+        value = getattr(changes, field.name)
+        if value is not None:
+            given[field.name] = _changed(getattr(options, field.name), value) if attrs.has(type(value)) else value
+    return attrs.evolve(options, **given)  # type: ignore[misc]

@@ -174,8 +174,8 @@ class _Levelling:
         if isinstance(kind, list) and "anyOf" not in node and self.level == "basic":
             del node["type"]
             node["anyOf"] = [{"type": one} for one in kind]
-        elif kind is not None and isinstance(node.get("anyOf"), list):
-            # A type beside the branches has to stand in each of them.
+        elif where and kind is not None and isinstance(node.get("anyOf"), list):
+            # A type beside the branches has to stand in each of them; the root has to say that it is an object.
             del node["type"]
             node["anyOf"] = [
                 part

@@ -9,6 +9,8 @@ CLOSE = "</think>"
 class ThinkTags:
     """Splits streamed text into thinking and text, as long as :attr:`active`.
 
+    ``inside``: the text begins as thinking, with or without the opening tag.
+
     Only a tag at the very start counts: later on it is something that the model writes about.  Blanks around the
     tags belong to neither side.
     """
@@ -16,8 +18,9 @@ class ThinkTags:
     def __init__(self, inside: bool = False) -> None:
         self.active = True
         """Whether more text has to be looked at; once false, all text is text."""
-        self._inside = inside
-        self._fresh = inside
+        self._opened = inside
+        self._inside = False
+        self._fresh = False
         self._held = ""
         self._closed = False
 
@@ -33,12 +36,12 @@ class ThinkTags:
                 if OPEN.startswith(bare):
                     self._held = text
                     return "", ""
-                self.active = False
-                return "", text
+                if not self._opened:
+                    self.active = False
+                    return "", text
             self._inside = self._fresh = True
-            text = bare[len(OPEN) :]
+            text = bare.removeprefix(OPEN)
         if self._fresh:
-            # Some templates open the tag themselves although the model does so as well.
             text = text.lstrip()
             self._fresh = not text
         end = text.find(CLOSE)
@@ -59,7 +62,7 @@ class ThinkTags:
         """No more text will come."""
         held, self._held = self._held, ""
         self.active = False
-        return (held.rstrip(), "") if self._inside else ("", held)
+        return (held.rstrip(), "") if self._inside or self._opened else ("", held)
 
 
 def _begun(text: str) -> int:

@@ -67,7 +67,8 @@ def said_by(recording: recordings.Recording) -> Said:
             message = choice.get("delta") or choice.get("message") or {}
             finish = finish or choice.get("finish_reason") or ""
             content = message.get("content") or ""
-            for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            for part in parts:
                 if part["type"] == "thinking":
                     said.thinking += "".join(piece["text"] for piece in part["thinking"])
                 else:

@@ -328,7 +328,7 @@ def test_the_rule_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = example("rule").rules["night"].value
     hour = {"now": 23}
     monkeypatch.setattr(
-        rule.decide.__globals__["time"],  # type: ignore[attr-defined]
+        rule.decide.__globals__["time"],
         "localtime",
         lambda: types.SimpleNamespace(tm_hour=hour["now"]),
     )
@@ -372,7 +372,7 @@ def test_the_dialect_of_the_guide() -> None:
 def test_the_observer_of_the_guide(tmp_path: Path) -> None:
     """It counts what finished and writes it at the end."""
     observer = example("observer").observers["tally"].value.factory(None, tmp_path)
-    fields = {field.name: None for field in attrs.fields(Finished)}
+    fields: dict[str, Any] = {field.name: None for field in attrs.fields(Finished)}
     done = Finished(**{**fields, "provider": "p", "model": "m", "usage": {"output_tokens": 3}})
 
     observer.on(done)

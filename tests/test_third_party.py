@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Iterator, Mapping
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ class Place:
         """Build the packages in these folders and install them, with pip."""
         done = self.run(
             *("-m", "pip", "install", "--disable-pip-version-check", "--no-index", "--no-deps"),
-            *("--no-build-isolation", "--no-cache-dir", *sources),
+            *("--no-build-isolation", "--no-cache-dir"),
+            *sources,
         )
         assert 0 == done.returncode, done.stdout + done.stderr
 
@@ -153,7 +155,7 @@ def guide_files() -> dict[str, str]:
     return {**files, "ccr_plugin_plain_quotes/py.typed": ""}
 
 
-def post(url: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], str]:
+def post(url: str, body: Mapping[str, Any]) -> tuple[int, Message, str]:
     """Send a request to the Messages API: status, headers and body of the answer."""
     request = urllib.request.Request(
         f"{url}/v1/messages", json.dumps(body).encode(), {"content-type": "application/json"}

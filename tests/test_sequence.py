@@ -222,6 +222,16 @@ def test_overlapping_blocks_wait() -> None:
     ] == out
 
 
+def test_a_block_that_waited_is_like_any_other() -> None:
+    """Once its turn has come, a block's deltas and its stop go out at once."""
+    sequencer = Sequencer()
+    for event in (START, opened("a"), opened("b"), BlockStop("a")):
+        list(sequencer.feed(event))
+
+    assert [text(1, "x")] == list(sequencer.feed(text("b", "x")))
+    assert [BlockStop(1)] == list(sequencer.feed(BlockStop("b")))
+
+
 def test_what_is_open_is_closed_at_the_end() -> None:
     """Blocks without a stop, open or waiting, are closed before the final delta."""
     out = run(START, opened("a"), text("a", "1"), opened("b"), text("b", "2"), opened("c"), MessageStop())

@@ -190,7 +190,10 @@ class Rig:
         return self.upstream.url if self.road == "direct" else f"http://127.0.0.1:{self.port}"
 
     def write_config(self) -> None:
-        """The configuration of the router: one provider `up` with two models, everything to the first."""
+        """The configuration of the router: one provider `up` with two models, everything to the first.
+
+        Pings come after a second of silence, so that a slow answer in a test has some.
+        """
         provider: JSON = {
             "name": "up",
             "api_base_url": f"{self.upstream.url}/v1/chat/completions",
@@ -200,7 +203,12 @@ class Rig:
         if self.road == "messages":
             provider["api_base_url"] = f"{self.upstream.url}/v1/messages"
             provider["transformer"] = {"use": ["anthropic"]}
-        config = {"Providers": [provider], "Router": {"default": "up,m1"}}
+        config = {
+            "PORT": self.port,
+            "Providers": [provider],
+            "Router": {"default": "up,m1"},
+            "limits": {"ping_s": 1},
+        }
         (self.ccr_home / "config.json").write_text(json.dumps(config, indent=1))
 
     def ccr_env(self) -> dict[str, str]:

@@ -44,12 +44,16 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Say:
-    """A good answer; `pause`: seconds between its pieces; `stop` overrides the reason to stop."""
+    """A good answer; `stop` overrides the reason to stop.
+
+    Times in seconds: `pause` between its pieces, `silence` once, after the first piece.
+    """
 
     text: str = ""
     calls: Sequence[Call] = ()
     thinking: str = ""
     pause: float = 0.0
+    silence: float = 0.0
     stop: str = ""
     input_tokens: int = 1200
     output_tokens: int = 34
@@ -420,18 +424,17 @@ class Upstream:
                 return True
             await out.cut_body(json.dumps(voice.whole(Say(text=reply.text))).encode())
             return False
-        if reply.pause:
-            await out.sleep(reply.pause)
+        await out.sleep(reply.pause + reply.silence)
         await out.whole(200, voice.whole(reply))
         return True
 
     async def _stream(self, voice: _Chat | _Messages, reply: Say | Break, out: _Out) -> bool:
         await out.start_stream()
         if isinstance(reply, Say):
-            for piece in voice.stream(reply):
+            for number, piece in enumerate(voice.stream(reply)):
                 await out.piece(piece)
-                if reply.pause:
-                    await out.sleep(reply.pause)
+                if wait := reply.pause + (0 if number else reply.silence):
+                    await out.sleep(wait)
             await out.end_stream()
             return True
         for piece in voice.beginning(reply):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 from install_clients import Client
 from rig import CLIENT_LIMIT, QUIET, START_LIMIT, Rig, Run, ccr_program, healthy
@@ -40,16 +43,19 @@ def test_code_ends_with_the_exit_code_of_the_client(rig: Rig) -> None:
     assert "no such thing" in run.error
 
 
-def test_code_starts_the_router_itself(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Without a running router `ccr code` starts one from the configuration, which `ccr stop` can stop."""
+def test_code_starts_and_ends_its_own_router(client: Client, tmp_path: Path) -> None:
+    """Without a running router `ccr code` starts one from the configuration; it ends with its last client."""
     with Upstream([Say(text="Started for you.")]) as upstream:
-        rig = Rig(client, tmp_path_factory.mktemp("own"), upstream, "chat")
+        rig = Rig(client, tmp_path, upstream, "chat")
         rig.write_config()
         try:
             assert launch(rig, *rig.arguments("Hello?")).answer == "Started for you."
+            until = time.monotonic() + START_LIMIT
+            while healthy(rig.port) and time.monotonic() < until:
+                time.sleep(0.2)
+            assert not healthy(rig.port)
         finally:
-            stopped = rig.start([ccr_program(), "stop"], rig.ccr_env()).wait(START_LIMIT)
+            rig.start([ccr_program(), "stop"], rig.ccr_env()).wait(START_LIMIT)
             rig.close()
-        assert stopped == 0
-        assert not healthy(rig.port)
+        assert [request.model for request in upstream.requests] == ["m1"]
         assert upstream.problems == []

@@ -48,8 +48,8 @@ def test_text_answer(rig: Rig) -> None:
 
 
 def test_slow_answer(rig: Rig) -> None:
-    """An answer that comes in slowly is not given up."""
-    rig.play([Say(text="one two three four five six seven", pause=0.3)])
+    """An answer that comes in slowly, and with a silence that the router fills with pings, is not given up."""
+    rig.play([Say(text="one two three four five six seven", pause=0.1, silence=2.5)])
     assert rig.claude("Count.").answer == "one two three four five six seven"
     assert len(rig.upstream.requests) == 1
 

@@ -260,11 +260,12 @@ def test_agent_file_chooses_its_model(rig: Rig, head: str, prompt: str) -> None:
         assert "CCR-SUBAGENT-MODEL" not in theirs.text
 
 
-def test_tag_in_a_prompt_chooses_the_model(rig: Rig) -> None:
-    """A tag at the start of the prompt for a sub-agent chooses its model and does not go upstream."""
+@pytest.mark.parametrize("model", ["sonnet", "up,m1"])
+def test_tag_in_a_prompt_chooses_the_model(rig: Rig, model: str) -> None:
+    """A tag at the start of a sub-agent's prompt beats even a chosen model, and does not go upstream."""
     script = WithExpert(tag=TAG)
     rig.play(script)
-    assert rig.claude("Ask the expert.").answer == "The expert says: It is 324 metres."
+    assert rig.claude("Ask the expert.", model=model).answer == "The expert says: It is 324 metres."
     [theirs] = script.theirs
     assert "Tell the height of the tower" in theirs.said_by("user")
     if rig.routed:

@@ -141,6 +141,7 @@ class Decoder(Push[Chunk, Event]):
         if inline != "never":
             self._tags = ThinkTags(inside=inline == "open")
         self._started = False
+        self._odd: JSON | None = None
         self._done = False
         self._whole = whole
         self._reason: str | None = None
@@ -166,7 +167,7 @@ class Decoder(Push[Chunk, Event]):
         self._history: frozenset[str] | None = None
         self._given: set[str] = set()
         self._citations = Citations(request)
-        self._noted: set[str] = set()
+        self._noted: set[Any] = set()
 
     # --- chunks --------------------------------------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Decoder(Push[Chunk, Event]):
         if isinstance(data, list) and data:
             data = data[0]
         if not isinstance(data, dict):
-            return self._mark(data)
+            return self._mark(data, item.event)
         choices = data.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
         if choice is None:
@@ -210,11 +211,14 @@ class Decoder(Push[Chunk, Event]):
             delta = message if isinstance(message, dict) and not self._useful else {}
         return self._chunk(data, choice, delta)
 
-    def _mark(self, data: Any) -> Iterable[Event]:
+    def _mark(self, data: Any, event: str | None) -> Iterable[Event]:
         if data == "[DONE]":
             if not self._started:
                 raise ProtocolError("the provider's answer is empty")
             return self._end()
+        if event == "error":
+            error = read_error(data)
+            return (StreamError(error.kind, error.message, error.status),)
         if data:
             self._note("unread", f"the provider sent something that is not JSON: {str(data)[:200]}")
         return ()
@@ -227,6 +231,8 @@ class Decoder(Push[Chunk, Event]):
         usage = data.get("usage")
         if usage:
             self._usage = usage
+        elif not self._started and "choices" not in data:
+            self._odd = data
         if self._citations.wanted(data):
             self._citations.read_top(data)
         return ()
@@ -256,7 +262,7 @@ class Decoder(Push[Chunk, Event]):
         if delta:
             self._content(delta, out)
         reason = choice.get("finish_reason")
-        if reason:
+        if reason and reason != "null":
             self._finish(str(reason), choice, out)
         return out
 
@@ -283,6 +289,9 @@ class Decoder(Push[Chunk, Event]):
             self._rest(delta, out)
 
     def _rest(self, delta: JSON, out: list[Event]) -> None:
+        if delta.get("extra_content"):
+            # Before the calls, so that a signature does not need a block behind them.
+            self._extra[""] = delta["extra_content"]
         calls = delta.get("tool_calls")
         if calls:
             for entry in calls:
@@ -305,8 +314,6 @@ class Decoder(Push[Chunk, Event]):
         audio = delta.get("audio")
         if audio and isinstance(audio, dict) and audio.get("transcript"):
             self._say(str(audio["transcript"]), out)
-        if delta.get("extra_content"):
-            self._extra[""] = delta["extra_content"]
         if not delta.keys() <= _KNOWN:
             for name in delta.keys() - _KNOWN:
                 if delta[name]:
@@ -600,9 +607,11 @@ class Decoder(Push[Chunk, Event]):
         return stop
 
     def _counts(self) -> JSON:
-        if self._usage is None:
+        if not isinstance(self._usage, dict):
             self._note("usage", "the provider gave no token counts")
             return {}
+        if self._usage.get("cost"):
+            self._note("cost", self._usage["cost"])
         return usage_of(self._usage, self._options.reasoning_tokens == "separate")
 
     def flush(self) -> Iterable[Event]:
@@ -612,11 +621,17 @@ class Decoder(Push[Chunk, Event]):
         # Usage alone is no end mark: some services count as they go.
         lawful = self._reason is not None or self._whole
         if not lawful and not (self._options.ends_without_mark and self._useful):
-            what = "ended in the middle: neither a finish reason nor [DONE] was seen" if self._started else "is empty"
-            raise ProtocolError(f"the provider's answer {what}")
+            raise ProtocolError(f"the provider's answer {self._broken()}")
         return self._end()
 
-    def _note(self, key: str, value: str) -> None:
+    def _broken(self) -> str:
+        if self._started:
+            return "ended in the middle: neither a finish reason nor [DONE] was seen"
+        if self._odd is None:
+            return "is empty"
+        return f"is no chat completion; it holds: {orjson.dumps(self._odd)[:500].decode(errors='replace')}"
+
+    def _note(self, key: str, value: Any) -> None:
         if value not in self._noted:
             self._noted.add(value)
             self._ctx.note(key, value)

@@ -17,7 +17,7 @@ import orjson
 from ccr_core import JSON, Context, Request, blocks_of
 
 from .options import Options
-from .reasoning import Thoughts, replay, thoughts_of
+from .reasoning import Thoughts, asked, replay, thoughts_of
 from .tools import Ids, short_name
 
 ACCOUNTING = "x-anthropic-billing-header:"
@@ -30,7 +30,7 @@ GO_ON = "Go on exactly where your last message stops, without repeating any of i
 
 def messages(request: Request, ctx: Context, options: Options, instruction: str = "") -> list[JSON]:
     """The conversation of ``request``; ``instruction`` is added to its system prompt."""
-    conversation = _Conversation(ctx, options)
+    conversation = _Conversation(ctx, options, asked(request, ctx.target.level).on is not False)
     conversation.system(request.system_blocks(), instruction)
     conversation.turns(request.messages)
     return conversation.finished()
@@ -47,8 +47,9 @@ class _Conversation:
     Until :meth:`finished`, the content of all but assistant messages is a list of parts.
     """
 
-    def __init__(self, ctx: Context, options: Options) -> None:
+    def __init__(self, ctx: Context, options: Options, thinks: bool) -> None:
         self._ctx = ctx
+        self._thinks = thinks
         self._options = options
         self._content = options.content
         self._ids = Ids(options.tools.id_style)
@@ -150,7 +151,7 @@ class _Conversation:
             message["tool_calls"] = calls
         if thoughts.message is not None:
             message["extra_content"] = thoughts.message
-        if has_thoughts or way == "required_empty":
+        if has_thoughts or (way == "required_empty" and self._thinks):
             message = replay(message, thoughts, self._options)
         self._out.append(message)
 

@@ -12,8 +12,8 @@ def usage_of(usage: JSON, reasoning_separate: bool) -> JSON:
 
     ``reasoning_separate``: the service does not count the tokens of thinking among those of the answer.
     """
-    prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    prompt = _object(usage, "prompt_tokens_details", "input_tokens_details")
+    answer = _object(usage, "completion_tokens_details", "output_tokens_details")
     total = _first(usage.get("prompt_tokens"), usage.get("input_tokens"))
     cached = _first(
         prompt.get("cached_tokens"),
@@ -35,13 +35,20 @@ def usage_of(usage: JSON, reasoning_separate: bool) -> JSON:
     if written is not None:
         counts["cache_creation_input_tokens"] = written
     searches = _first(
-        (usage.get("server_tool_use_details") or {}).get("web_search_requests"),
-        (usage.get("server_tool_use") or {}).get("web_search_requests"),
+        _object(usage, "server_tool_use_details", "server_tool_use").get("web_search_requests"),
         usage.get("num_search_queries"),
     )
     if searches:
         counts["server_tool_use"] = {"web_search_requests": searches}
     return counts
+
+
+def _object(usage: JSON, *names: str) -> JSON:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, dict) and value:
+            return value
+    return {}
 
 
 def _first(*values: Any) -> int | None:

@@ -247,6 +247,27 @@ def test_something_else_in_the_place_of_a_whole_answer(body: Any) -> None:
         list(OpenAIChat().decode_body(body, as_request(ask()), ctx()))
 
 
+def test_an_error_event_whose_data_is_text() -> None:
+    """An event named ``error`` is one, whatever its data."""
+    decoder = OpenAIChat().decoder(as_request(ask()), ctx())
+
+    assert [StreamError("api_error", "it broke", 500)] == list(decoder.feed(Chunk("it broke", "error")))
+
+
+def test_a_stream_of_another_kind_is_named() -> None:
+    """If nothing was a chat completion, the error shows what there was instead."""
+    with pytest.raises(ProtocolError, match=r"is no chat completion.*wrong door"):
+        answer({"status": "wrong door"}, {"choices": []})
+
+
+def test_the_cost_is_noted() -> None:
+    """A service that tells what the answer cost is not told in vain."""
+    notes: list[Any] = []
+    answer(delta(content="x"), {**STOP, "usage": {**PLAIN, "cost": 0.25}}, notes=notes)
+
+    assert ("cost", 0.25) in notes
+
+
 def test_text_between_the_chunks_is_noted() -> None:
     """Data that is no JSON does not stop the answer, and does not vanish either."""
     notes: list[Any] = []
@@ -279,6 +300,7 @@ PLAIN = {"prompt_tokens": 10, "completion_tokens": 5}
         ({**PLAIN, "cached_tokens": 4}, (6, 5, 4, None)),
         ({"input_tokens": 10, "output_tokens": 5}, (10, 5, None, None)),
         ({**PLAIN, "prompt_tokens": 10.0}, (10, 5, None, None)),
+        ({**PLAIN, "prompt_tokens_details": [{"modality": "TEXT"}]}, (10, 5, None, None)),
     ],
 )
 @pytest.mark.parametrize("place", ["alone", "with the end", "in the choice", "x_groq", "each"])

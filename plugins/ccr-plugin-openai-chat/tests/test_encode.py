@@ -708,6 +708,13 @@ def test_which_thinking_goes_back(replay: Any, expected: list[str | None]) -> No
     assert expected == [one.get("reasoning_content") for one in messages if one["role"] == "assistant"]
 
 
+def test_no_empty_thinking_for_a_model_that_does_not_think() -> None:
+    """A service that demands an empty text gets none while thinking is switched off."""
+    body = {**conversation("x", "y"), "thinking": {"type": "disabled"}}
+
+    assert "reasoning_content" not in json.dumps(send(body, Options(reasoning=Reasoning(replay="required_empty"))).body)
+
+
 def test_foreign_thinking_is_left_out() -> None:
     """Thinking of another service does not go out, not even as text; a service that demands some gets an empty one."""
     foreign = conversation("c2lnbmF0dXJl", seal("other.example", {"m": "big", "f": "reasoning_content"}))

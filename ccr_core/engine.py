@@ -276,8 +276,9 @@ class Engine:
         stages = answer.chain.stages()
         if not answer.streamed and _relays(ingress, answer, stages):
             body = _json_answer(data, answer)
-            if body.get("type") != "message":
+            if not isinstance(body.get("content"), list):
                 raise ProtocolError(f"the provider's answer is not a message: {data[:200]!r}")
+            exchange.outcome.id, exchange.outcome.model = str(body.get("id") or ""), str(body.get("model") or "")
             exchange.outcome.usage = body.get("usage") or {}
             exchange.outcome.stop_reason = body.get("stop_reason")
             exchange.outcome.complete = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-import uuid
+import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -199,8 +199,8 @@ def walk_blocks(request: Request) -> Iterator[JSON]:
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id such as ``msg_…`` or ``toolu_…``, for providers that give none."""
-    return f"{prefix}_{uuid.uuid4().hex[:24]}"
+    """A fresh id such as ``msg_…`` or ``toolu_…``, for providers that give none.  Unique, not secret."""
+    return f"{prefix}_{random.getrandbits(96):024x}"
 
 
 _SEAL = "ccr1."

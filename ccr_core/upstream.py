@@ -163,19 +163,15 @@ class HttpReply:
         if not self._head.done():
             self._head.set_result(None)
 
-    def body(self, data: bytes) -> None:
-        if self._inflate is not None:
+    def arrived(self, chunks: list[bytes]) -> None:
+        if self._inflate is None:
+            self._parts += chunks
+        else:
             try:
-                data = self._inflate.decompress(data)
+                self._parts += filter(None, map(self._inflate.decompress, chunks))
             except zlib.error as error:
                 self.fail(UpstreamError(f"the provider's compressed answer is broken: {error}"))
-                return
-            if not data:
-                return
-        self._parts.append(data)
-        self._size += len(data)
-
-    def arrived(self) -> None:
+        self._size = sum(map(len, self._parts))
         if self._size > BUFFER and not self._paused and not self._done:
             self._paused = True
             self._connection.pause()
@@ -217,6 +213,9 @@ class _Connection(asyncio.Protocol):
         self._parser: Any = None
         self._status = 0
         self._headers: dict[str, str] = {}
+        # The parser calls it for every chunk of a body: nothing but a list's own append is quick enough.
+        self._chunks: list[bytes] = []
+        self.on_body = self._chunks.append
         self._any = False
         self._framed = False
         self._finished = False
@@ -225,6 +224,7 @@ class _Connection(asyncio.Protocol):
     def start(self, reply: HttpReply, head: bytes, body: bytes) -> None:
         self._reply = reply
         self._parser = httptools.HttpResponseParser(self)
+        self._chunks.clear()
         self._any = self._finished = False
         self.used += 1
         assert self._transport is not None
@@ -270,7 +270,9 @@ class _Connection(asyncio.Protocol):
             reply.fail(UpstreamError(f"the provider's answer is not valid HTTP: {error}"))
             self.abort()
             return
-        reply.arrived()
+        if self._chunks:
+            reply.arrived(self._chunks)
+            self._chunks.clear()
         if self._finished:
             self._release()
 
@@ -304,10 +306,6 @@ class _Connection(asyncio.Protocol):
         if self._status >= 200 and self._reply is not None:
             self._framed = "content-length" in self._headers or "chunked" in self._headers.get("transfer-encoding", "")
             self._reply.begin(self._status, self._headers)
-
-    def on_body(self, body: bytes) -> None:
-        if self._reply is not None:
-            self._reply.body(body)
 
     def on_message_complete(self) -> None:
         self._finished = self._status >= 200

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import attrs
 import orjson
 
 from ccr_core import (
@@ -33,6 +32,7 @@ from ccr_core import (
     new_id,
 )
 
+from .calls import Call, Calls
 from .citations import Citations
 from .errors import read_error
 from .options import Options
@@ -96,37 +96,6 @@ _KNOWN = frozenset(
 """Keys of a message or delta that are read here, or mean nothing."""
 
 
-@attrs.define
-class _Call:
-    """A tool call in the making."""
-
-    key: tuple[str, int]
-    given: str
-    """The id that the service gave, empty if none."""
-    id: str
-    name: str = ""
-    parts: list[str] = attrs.Factory(list)
-    started: bool = False
-    stopped: bool = False
-
-    def complete(self) -> bool:
-        """Whether the arguments are a whole JSON text."""
-        try:
-            orjson.loads("".join(self.parts))
-        except orjson.JSONDecodeError:
-            return False
-        return True
-
-
-def _another(known: _Call, given: str, name: str, arguments: str) -> bool:
-    """Whether an entry with the index of ``known`` begins another call."""
-    if not name:
-        return False
-    if given and known.given:
-        return given != known.given and (name != known.name or known.complete())
-    return bool(arguments) and known.complete()
-
-
 class Decoder(Push[Chunk, Event]):
     """Reads one answer.  ``whole``: it comes in one chunk, and needs no mark that it is complete."""
 
@@ -162,10 +131,7 @@ class Decoder(Push[Chunk, Event]):
         self._details: list[JSON] = []
         self._extra: JSON = {}
 
-        self._calls: dict[Any, _Call] = {}
-        self._last: _Call | None = None
-        self._history: frozenset[str] | None = None
-        self._given: set[str] = set()
+        self._calls = Calls(request)
         self._citations = Citations(request)
         self._noted: set[Any] = set()
 
@@ -446,18 +412,18 @@ class Decoder(Push[Chunk, Event]):
         given = entry.get("id")
         given = "" if given is None else str(given)
         name = function.get("name")
-        name = name if isinstance(name, str) else ""
+        name = self._names.get(name, name) if isinstance(name, str) else ""
         arguments = function.get("arguments")
         if arguments is None:
             arguments = ""
         elif type(arguments) is not str:
             arguments = orjson.dumps(arguments).decode()
-        call = self._call_for(entry.get("index"), given, name, arguments)
+        call = self._calls.find(entry.get("index"), given, name, arguments)
         extra = entry.get("extra_content")
         if extra:
             self._extra[call.id] = extra
         if name and not call.name:
-            call.name = self._names.get(name, name)
+            call.name = name
         if call.stopped:
             if arguments.strip():
                 raise ProtocolError(f"the provider sent more arguments for the finished tool call {call.name}")
@@ -470,49 +436,7 @@ class Decoder(Push[Chunk, Event]):
         elif call.name:
             self._start_call(call, out)
 
-    def _call_for(self, index: Any, given: str, name: str, arguments: str) -> _Call:
-        """The call that an entry belongs to, or a new one.
-
-        The index decides where there is one, unless the entry plainly begins another call: services have been seen
-        that give each call the index 0.  Without index the id decides, and else the order.
-        """
-        last = self._last
-        if index is None:
-            if given:
-                for call in self._calls.values():
-                    if call.given == given:
-                        return call
-            if last is not None and not (name and (given or (last.name and last.complete()))):
-                return last
-            index = ("new", len(self._calls))
-        else:
-            known = self._calls.get(index)
-            if known is not None:
-                if not _another(known, given, name, arguments):
-                    known.given = known.given or given
-                    return known
-                self._calls[("old", len(self._calls))] = known
-        self._count += 1
-        call = _Call(("tool", self._count), given, self._fresh_id(given))
-        self._calls[index] = self._last = call
-        return call
-
-    def _fresh_id(self, given: str) -> str:
-        """``given``, unless it is missing or was used before: some services number the calls of each answer anew."""
-        if self._history is None:
-            self._history = frozenset(
-                str(block.get("id"))
-                for message in self._request.messages
-                if message.get("role") == "assistant" and isinstance(message.get("content"), list)
-                for block in message["content"]
-                if block.get("type") == "tool_use"
-            )
-        if not given or given in self._history or given in self._given:
-            given = new_id("toolu")
-        self._given.add(given)
-        return given
-
-    def _start_call(self, call: _Call, out: list[Event]) -> None:
+    def _start_call(self, call: Call, out: list[Event]) -> None:
         self._flush_tags(out)
         self._close(out)
         self._settle(out)
@@ -525,7 +449,7 @@ class Decoder(Push[Chunk, Event]):
 
     def _settle(self, out: list[Event]) -> None:
         """Stop the calls whose arguments are whole, so that what follows need not wait for the end."""
-        for call in self._calls.values():
+        for call in self._calls:
             if call.started and not call.stopped and call.complete():
                 call.stopped = True
                 out.append(BlockStop(call.key))
@@ -558,7 +482,7 @@ class Decoder(Push[Chunk, Event]):
         """Stop all blocks."""
         self._flush_tags(out)
         self._close(out)
-        for call in self._calls.values():
+        for call in self._calls:
             if not call.started and (call.parts or call.given):
                 self._nameless(call, out)
             if call.started and not call.stopped:
@@ -566,7 +490,7 @@ class Decoder(Push[Chunk, Event]):
                 out.append(BlockStop(call.key))
         self._carry(out)
 
-    def _nameless(self, call: _Call, out: list[Event]) -> None:
+    def _nameless(self, call: Call, out: list[Event]) -> None:
         tools = [tool for tool in self._request.tools if tool.get("type") in (None, "custom")]
         call.name = str(tools[0].get("name")) if len(tools) == 1 else "unknown_tool"
         self._note("tools", f"the provider gave no name for a tool call; taken for {call.name}")
@@ -593,7 +517,7 @@ class Decoder(Push[Chunk, Event]):
     def _stop_reason(self) -> str:
         if self._sequence is not None:
             return "stop_sequence"
-        calls = any(call.started for call in self._calls.values())
+        calls = any(call.started for call in self._calls)
         reason = self._reason or ""
         stop = self._options.finish.get(reason) or FINISH.get(reason.lower())
         if stop is None:

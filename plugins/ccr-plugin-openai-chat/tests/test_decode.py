@@ -531,6 +531,14 @@ A1: JSON = {"path": "a"}
             id="interleaved",
         ),
         pytest.param([[call(0, "a", None, '{"path":"a"}')]], [("only", A1)], id="no name at all"),
+        pytest.param(
+            [[call(None, "a", "Read", '{"path":')], [call(0, "a", ..., '"a"}')]], [("Read", A1)], id="index late"
+        ),
+        pytest.param(
+            [[call(0, "a", "Read", '{"path":"a"}'), call(1, "a", "Read", "{}")]],
+            [("Read", A1), ("Read", {})],
+            id="two with the same id",
+        ),
     ],
 )
 def test_tool_calls(chunks: list[list[JSON]], expected: list[Any]) -> None:

@@ -5,6 +5,7 @@ Both are stateless; the state of one stream lives in the decoder or encoder that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -189,4 +190,7 @@ def error_text(reply: WireReply) -> str:
         text = data
     elif isinstance(data, (dict, list)):
         text = orjson.dumps(data).decode()
+    if text[:1] == "<":
+        # A page of some gateway: its words without its markup.
+        text = "a page: " + " ".join(re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>", " ", text).split())
     return text[:2000] or f"the provider answered with status {reply.status} and no text"

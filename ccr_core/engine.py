@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import attrs
 import orjson
 
-from ccr_core.dialect import Context, Dialect, Ingress, Outcome, WireReply, WireRequest
-from ccr_core.errors import CcrError, PluginError, ProtocolError, RoutingError, UpstreamError
+from ccr_core.dialect import Context, Dialect, Ingress, Outcome, WireReply, WireRequest, error_text
+from ccr_core.errors import CcrError, PluginError, ProtocolError, RequestError, RoutingError, UpstreamError
 from ccr_core.events import Event, Ping, StreamError, assemble
 from ccr_core.exchange import Exchange
 from ccr_core.messages import JSON, Headers, Request
@@ -82,12 +82,14 @@ class Engine:
 
     async def route(self, runtime: Runtime, request: Request) -> Choice:
         """Choose where ``request`` goes, and say why."""
+        config = runtime.config
+        router = {**config.router.options, **({"default": config.router.default} if config.router.default else {})}
         tokens: int | None = None
 
         def context(options: Any, now: Request) -> RouteContext:
             return RouteContext(
                 options=options,
-                router=runtime.config.router.options,
+                router=router,
                 config=runtime.public,
                 hints=now.hints,
                 requested_model=now.model,
@@ -107,7 +109,10 @@ class Engine:
             runtime.find(runtime.config.router.default) if runtime.config.router.default else None
         )
         memo = runtime.counter(route.model if route else request.model)
-        return count_request(request.body, memo.count)
+        try:
+            return count_request(request.body, memo.count)
+        except RecursionError:
+            raise RequestError("the request is nested too deeply") from None
 
     # One exchange.
 
@@ -455,8 +460,8 @@ def _json_answer(data: bytes, answer: _Answer) -> JSON:
     except orjson.JSONDecodeError:
         body = None
     if not isinstance(body, dict):
-        what = data[:200].decode("utf-8", "replace").strip() or "nothing"
-        raise ProtocolError(f"{answer.ctx.target.provider} answered with {what!r} instead of a JSON object")
+        what = error_text(WireReply(status=200, body=data[:2000])) if data.strip() else "nothing"
+        raise ProtocolError(f"{answer.ctx.target.provider} answered with {what[:200]!r} instead of a JSON object")
     return body
 
 

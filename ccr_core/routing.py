@@ -145,7 +145,7 @@ async def choose(
     won: tuple[Rule, Decision] | None = None
     for rule in rules:
         name = rule.spec.name
-        if won is not None:
+        if won is not None and not rule.spec.always:
             answers.append(Answer(rule=name, state="not asked", why=f"{won[0].spec.name} decided"))
             continue
         try:
@@ -162,7 +162,10 @@ async def choose(
             continue
         if said.request is not None:
             request = said.request
-        if isinstance(said, Decision):
+        if won is not None:
+            stripped = "; its change of the request counts" if said.request is not None else ""
+            answers.append(Answer(rule=name, state="passed", why=f"{won[0].spec.name} decided{stripped}"))
+        elif isinstance(said, Decision):
             won = (rule, said)
             answers.append(Answer(rule=name, state="decided", why=f"{said.model}: {said.why}"))
         else:

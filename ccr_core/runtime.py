@@ -193,7 +193,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         watch=observe.Watch(watchers),
         warnings=tuple(warnings),
         models=models,
-        public=mask(dict(config.raw)),
+        public=mask(dict(config.resolved)),
     )
 
 

@@ -48,13 +48,15 @@ class RuleSpec:
 
     ``options`` is an attrs class whose fields are keys of the ``Router`` section.  ``needs`` may hold ``"tokens"``:
     then the size of the request is counted before the rule is asked; a function of the options may say so only when
-    it matters.
+    it matters.  ``always``: it is asked even after another rule has decided, and then only its changed request
+    counts (a tag is stripped from the prompt whoever decides).
     """
 
     name: str
     decide: Callable[[Request, RouteContext], Decision | Pass | Awaitable[Decision | Pass]]
     options: type[Any] | None = None
     needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
+    always: bool = False
     summary: str = ""
 
 

@@ -245,3 +245,17 @@ def test_default_order() -> None:
     assert DEFAULT_RULES.index("subagent-tag") < DEFAULT_RULES.index("explicit")
     assert "default" == DEFAULT_RULES[-1]
     assert len(set(DEFAULT_RULES)) == len(DEFAULT_RULES)
+
+
+async def test_a_rule_that_is_always_asked() -> None:
+    """A rule marked so is asked after the decision too: its changed request counts, its decision does not."""
+
+    def strips(request: Request, ctx: RouteContext) -> Decision:
+        return Decision("local,other", "the tag", request=request.with_(stripped=True))
+
+    late = Rule(RuleSpec(name="tag", decide=strips, always=True), None, "plugin-tag")
+
+    choice = await choose([rule("a", decides), late], REQUEST, context)
+
+    assert ("a", True) == (choice.rule, choice.request.body["stripped"])
+    assert "a decided; its change of the request counts" == choice.answers[1].why

@@ -78,5 +78,6 @@ def ccr_rules() -> Iterable[RuleSpec]:
     yield RuleSpec(
         name="subagent-tag",
         decide=decide,
+        always=True,
         summary="The model in a <CCR-SUBAGENT-MODEL> tag at the start of a prompt.",
     )

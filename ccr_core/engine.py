@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import orjson
@@ -35,6 +35,8 @@ from ccr_core.transform import Chain
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
+
+T = TypeVar("T")
 
 SESSIONS = 1000
 """Sessions whose last usage is remembered."""
@@ -133,6 +135,15 @@ class Engine:
             if exchange.status == 0:
                 exchange.status = error.status
                 await _refuse(ingress, error, client, _trace(exchange))
+        except Exception as error:
+            # Code of a plugin that nothing above has named, or our own mistake: the client gets an answer all the same.
+            log.exception("%s failed", exchange.id)
+            failure = CcrError(f"the router failed: {type(error).__name__}: {error}")
+            exchange.finished(failure)
+            if exchange.status:
+                raise  # the server ends the connection: what has been sent must not look complete
+            exchange.status = failure.status
+            await _refuse(ingress, failure, client, _trace(exchange))
         except asyncio.CancelledError:
             exchange.status = 499
             gone = CcrError("the client left before the answer was complete")
@@ -363,7 +374,11 @@ class Engine:
 
 def _needs_tokens(rule: Any) -> bool:
     needs = rule.spec.needs
-    return "tokens" in (needs(rule.options) if callable(needs) else needs)
+    try:
+        return "tokens" in (needs(rule.options) if callable(needs) else needs)
+    except Exception:
+        log.warning("rule %s (plugin %s) failed in needs", rule.spec.name, rule.plugin, exc_info=True)
+        return False
 
 
 def _window(runtime: Runtime, route: Route) -> int | None:
@@ -387,7 +402,7 @@ def _encode(plan: Plan, provider: Provider, request: Request, ctx: Context, chai
 
 def _encode_only(plan: Plan, provider: Provider, request: Request, ctx: Context) -> WireRequest:
     dialect = plan.dialect
-    wire: WireRequest = _guard(dialect, "encode", lambda: dialect.encode(request, ctx), plan.plugin)
+    wire: WireRequest = _guard(dialect, "encode", lambda: _a(WireRequest, dialect.encode(request, ctx)), plan.plugin)
     preset = provider.spec.headers if provider.spec else {}
     headers = {"content-type": "application/json", **preset, **wire.headers, **provider.config.headers}
     return attrs.evolve(wire, headers={name.lower(): value for name, value in headers.items()})
@@ -401,6 +416,13 @@ def _guard(part: Dialect | Ingress, method: str, call: Any, plugin: str = "") ->
         raise
     except Exception as error:
         raise PluginError(plugin or type(part).__module__.partition(".")[0], part.name, method, error) from error
+
+
+def _a(kind: type[T], value: T) -> T:
+    """``value`` if it is what a plugin promised, else ``TypeError``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {value!r}")
+    return value
 
 
 def _refusal(plan: Plan, reply: WireReply) -> CcrError:
@@ -425,12 +447,14 @@ def _relays(ingress: Ingress, answer: _Answer, stages: Sequence[Stage]) -> bool:
 
 def _decoding(answer: _Answer) -> list[Stage]:
     dialect, plugin = answer.plan.dialect, answer.plan.plugin
-    decoder = _guard(dialect, "decoder", lambda: dialect.decoder(answer.request, answer.ctx), plugin)
-    return [
-        Stage.of(dialect.framing(), "framing", plugin),
-        *answer.chain.wire_stages(),
-        Stage.of(decoder, dialect.name, plugin),
-    ]
+    framing = _guard(dialect, "framing", lambda: Stage.of(dialect.framing(), "framing", plugin), plugin)
+    decoder = _guard(
+        dialect,
+        "decoder",
+        lambda: Stage.of(dialect.decoder(answer.request, answer.ctx), dialect.name, plugin),
+        plugin,
+    )
+    return [framing, *answer.chain.wire_stages(), decoder]
 
 
 def _pipe(exchange: Exchange, answer: _Answer, ingress: Ingress) -> tuple[Pipe, Sequencer | None, Push[Event, bytes]]:
@@ -441,7 +465,9 @@ def _pipe(exchange: Exchange, answer: _Answer, ingress: Ingress) -> tuple[Pipe, 
     encoder: Push[Event, bytes] = _guard(ingress, "encoder", lambda: ingress.encoder(exchange.request))
     dialect, stages = answer.plan.dialect, answer.chain.stages()
     if answer.streamed and _relays(ingress, answer, stages):
-        relay = dialect.relay(answer.request, answer.ctx, exchange.outcome)
+        relay = _guard(
+            dialect, "relay", lambda: dialect.relay(answer.request, answer.ctx, exchange.outcome), answer.plan.plugin
+        )
         if relay is not None:
             return Pipe([Stage.of(relay, f"{dialect.name} relay", answer.plan.plugin)]), None, encoder
     sequencer = Sequencer(exchange.outcome)

@@ -306,12 +306,18 @@ def _plan(
         return None
     dialect = contributed.value
     options = None
-    given = {**(spec.options if spec and spec.dialect == name else {}), **entry.options}
+    given = _merged(spec.options if spec and spec.dialect == name else {}, entry.options)
     if dialect.options is not None:
         options = structure(dialect.options, given, join(entry.where, "options"), problems, f"option of {name}")
     elif given:
         problems.add(join(entry.where, "options"), f"the dialect {name} takes no options")
     return Plan(dialect=dialect, plugin=str(contributed.plugin), options=options, steps=steps)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``, table by table: setting one option of a table keeps its others."""
+    both = {key for key, value in over.items() if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)}
+    return {**base, **over, **{key: _merged(base[key], over[key]) for key in both}}
 
 
 def _by_url(base_url: str, registry: Registry) -> str | None:

@@ -8,6 +8,7 @@ text, so that a conversation that grows by one message costs one message.
 from __future__ import annotations
 
 import base64
+import logging
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ from typing import Any
 import orjson
 
 from ccr_core.messages import JSON
+
+log = logging.getLogger("ccr.tokens")
 
 IMAGE_TOKENS = 1600
 """Tokens of an image whose size is unknown: the most that the Messages API charges for one."""
@@ -38,7 +41,8 @@ class Counter:
 class Memo:
     """Remembers counts by text; the least recently used go first.
 
-    ``size`` is the number of texts.  Only long texts are remembered: short ones are quicker to count.
+    ``size`` is the number of texts.  Only long texts are remembered: short ones are quicker to count.  If the counter
+    raises, the log says so, and from then on counts are estimates.
     """
 
     def __init__(self, counter: Counter, size: int = 8192, shortest: int = 64) -> None:
@@ -50,17 +54,25 @@ class Memo:
     def count(self, text: str) -> int:
         """The count of ``text``."""
         if len(text) < self._shortest:
-            return self._counter.count(text)
+            return self._count(text)
         # A 64-bit salted hash with the length: a clash would need some 2^32 texts, and costs a wrong estimate.
         digest = hash((text, len(text)))
         known = self._known.get(digest)
         if known is None:
-            known = self._known[digest] = self._counter.count(text)
+            known = self._known[digest] = self._count(text)
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(digest)
         return known
+
+    def _count(self, text: str) -> int:
+        try:
+            return self._counter.count(text)
+        except Exception:
+            log.warning("token counter %s failed; counts are estimates", self._counter.name, exc_info=True)
+            self._counter = Counter()
+            return self._counter.count(text)
 
 
 def count_request(body: JSON, count: Callable[[str], int]) -> int:

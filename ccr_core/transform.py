@@ -116,7 +116,7 @@ class Chain:
     def wire_stages(self) -> list[Stage]:
         """The stages for parsed chunks, last step first; steps that do nothing there are left out."""
         return [
-            Stage(made.feed_wire, made.flush_wire, step.spec.name, step.plugin)
+            Stage(made.feed_wire, made.flush_wire, _label(step), step.plugin)
             for step, made in reversed(self._made)
             if overrides(made, "feed_wire", "flush_wire")
         ]
@@ -124,7 +124,7 @@ class Chain:
     def stages(self) -> list[Stage]:
         """The stages for events, last step first; steps that do nothing there are left out."""
         return [
-            Stage(made.feed, made.flush, step.spec.name, step.plugin)
+            Stage(made.feed, made.flush, _label(step), step.plugin)
             for step, made in reversed(self._made)
             if overrides(made, "feed", "flush")
         ]
@@ -135,5 +135,9 @@ def overrides(transformer: Transformer[Any], *names: str) -> bool:
     return any(getattr(type(transformer), name) is not getattr(Transformer, name) for name in names)
 
 
+def _label(step: Step) -> str:
+    return f"{step.spec.name} at {step.where}"
+
+
 def _failed(step: Step, method: str, error: Exception) -> PluginError:
-    return PluginError(step.plugin, f"{step.spec.name} at {step.where}", method, error)
+    return PluginError(step.plugin, _label(step), method, error)

@@ -42,7 +42,7 @@ def test_error_text(body: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b"<html>Bad gateway</html>\n", "<html>Bad gateway</html>"),
+        (b"<html><style>x{}</style><h1>Bad</h1> gateway</html>\n", "a page: Bad gateway"),
         (b"caf\xe9", "caf\ufffd"),
         (b"", "the provider answered with status 502 and no text"),
         (b" \n", "the provider answered with status 502 and no text"),

@@ -289,7 +289,9 @@ BROKEN = {
 """Packages that cannot be used, by what is wrong with them."""
 
 FAILING = """
-from ccr_core import Observer, ObserverSpec, RuleSpec, Transformer, TransformerSpec, hookimpl
+from ccr_core import (
+    Counter, CounterSpec, Observer, ObserverSpec, Pass, RuleSpec, Transformer, TransformerSpec, hookimpl
+)
 
 
 class InRequest(Transformer):
@@ -307,8 +309,17 @@ class Watching(Observer):
         raise KeyError("the observer failed")
 
 
+class Counting(Counter):
+    def count(self, text):
+        raise KeyError("the counter failed")
+
+
 def decide(request, ctx):
     raise KeyError("the rule failed")
+
+
+def needs(options):
+    raise KeyError("the rule's needs failed")
 
 
 @hookimpl
@@ -319,7 +330,13 @@ def ccr_transformers():
 
 @hookimpl
 def ccr_rules():
-    yield RuleSpec(name="failing", decide=decide)
+    yield RuleSpec(name="failing", decide=decide, needs=needs)
+    yield RuleSpec(name="size", decide=lambda request, ctx: Pass(f"{ctx.tokens}"), needs=frozenset({"tokens"}))
+
+
+@hookimpl
+def ccr_token_counters():
+    yield CounterSpec(name="failing", factory=Counting, models=("echo", "big"))
 
 
 @hookimpl
@@ -331,7 +348,7 @@ def ccr_observers():
 CONFIG = """
 [Router]
 default = "echo,echo"
-rules = ["failing", "explicit", "default"]
+rules = ["failing", "size", "explicit", "default"]
 
 [[Providers]]
 name = "echo"
@@ -441,9 +458,10 @@ def test_a_failing_rule_is_explained(crowd: Place) -> None:
     """The explanation shows the rule that failed, with the reason, and the one that decided after it."""
     done = crowd.ccr("explain", "--json", input=json.dumps({"model": "big", **HELLO}))
 
-    assert [("failing", "failed"), ("explicit", "passed"), ("default", "decided")] == [
+    assert [("failing", "failed"), ("size", "passed"), ("explicit", "passed"), ("default", "decided")] == [
         (answer["rule"], answer["state"]) for answer in json.loads(done.stdout)["rules"]
     ]
+    assert json.loads(done.stdout)["tokens"] > 0
     assert "KeyError: 'the rule failed'" == json.loads(done.stdout)["rules"][0]["why"]
 
 

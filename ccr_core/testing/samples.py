@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -121,7 +120,7 @@ def recut(events: Iterable[Event], seed: int) -> Iterator[Event]:
 def steady_ids() -> Iterator[None]:
     """Inside, random UUIDs (and so the ids of ``ccr_core.new_id``) are the same in each run."""
     rng = random.Random(SEED)
-    with mock.patch("uuid.uuid4", side_effect=lambda: uuid.UUID(int=rng.getrandbits(128), version=4)):
+    with mock.patch("ccr_core.messages.random.getrandbits", side_effect=rng.getrandbits):
         yield
 
 

@@ -2,7 +2,7 @@
 
 Nothing here looks at a clock; figures come from `python -m tests.bench.run`.
 """
-# ruff: noqa: SIM300 - asserts read "expected == actual"
+
 
 import importlib
 import json

@@ -306,7 +306,11 @@ def _plan(
         return None
     dialect = contributed.value
     options = None
-    given = _merged(spec.options if spec and spec.dialect == name else {}, entry.options)
+    given: Mapping[str, Any] = spec.options if spec and spec.dialect == name else {}
+    for step in steps:
+        offered = step.spec.dialect_options
+        given = _merged(given, (offered(step.options) if callable(offered) else offered).get(name, {}))
+    given = _merged(given, entry.options)
     if dialect.options is not None:
         options = structure(dialect.options, given, join(entry.where, "options"), problems, f"option of {name}")
     elif given:

@@ -31,13 +31,18 @@ class TransformerSpec:
     """A transformer.  It does nothing until the configuration names it.
 
     ``options`` is a frozen attrs class with plain types and defaults (``None``: it takes none).  ``dialect`` is the
-    wire format that naming this transformer implies.  ``aliases`` are further names that configurations use.
+    wire format that naming this transformer implies.  ``dialect_options`` are options of dialects, by the dialect's
+    name, that the transformer sets where that dialect is spoken (a function of its options may give them); the
+    provider entry's own ``options`` win.  ``aliases`` are further names that configurations use.
     """
 
     name: str
     factory: Callable[[Any, Context], Transformer[Any]]
     options: type[Any] | None = None
     dialect: str | None = None
+    dialect_options: Mapping[str, Mapping[str, Any]] | Callable[[Any], Mapping[str, Mapping[str, Any]]] = attrs.Factory(
+        dict
+    )
     aliases: tuple[str, ...] = ()
     summary: str = ""
 

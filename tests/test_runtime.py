@@ -182,6 +182,44 @@ def test_which_format_a_provider_speaks(fields: dict[str, Any], dialect: str) ->
     assert dialect == build(config(provider(**fields)), registry()).providers["p"].plan.dialect.name
 
 
+def test_transformer_sets_options_of_the_dialect() -> None:
+    """
+    Preset, then transformers in their order, then the provider entry: table by table.
+    """
+
+    @attrs.frozen
+    class Inner:
+        a: int = 0
+        b: int = 0
+        c: int = 0
+
+    @attrs.frozen
+    class DialectOptions:
+        inner: Inner = Inner()
+
+    class Optioned(ToyDialect):
+        name = "optioned"
+        options = DialectOptions
+
+    steps = [
+        TransformerSpec(name="sets", factory=Transformer, dialect_options={"optioned": {"inner": {"a": 1, "b": 1}}}),
+        TransformerSpec(
+            name="takes",
+            factory=Transformer,
+            options=CapOptions,
+            dialect_options=lambda options: {"optioned": {"inner": {"b": options.limit}}, "toy": {"x": 1}},
+        ),
+    ]
+    made = build(
+        config(
+            provider(dialect="optioned", transformer=use("sets", ["takes", {"limit": 7}]), options={"inner": {"c": 3}})
+        ),
+        registry(ccr_dialects=lambda: [Optioned(), ToyDialect()], ccr_transformers=lambda: steps),
+    ).providers["p"]
+
+    assert DialectOptions(Inner(1, 7, 3)) == made.plan.options
+
+
 def test_model_may_speak_another_format() -> None:
     """
     A step for one model can select the format for that model alone.

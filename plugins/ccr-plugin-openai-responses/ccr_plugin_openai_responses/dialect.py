@@ -1,0 +1,50 @@
+"""The dialect as the core sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, UpstreamError, WireReply, WireRequest
+
+from .options import Options, for_model
+
+
+class Responses(Dialect):
+    """Responses: ``POST …/responses``, answered whole or as a stream of named events."""
+
+    name: ClassVar[str] = "openai-responses"
+    options: ClassVar[type[Any] | None] = Options
+    endpoints: ClassVar[tuple[str, ...]] = ("/responses",)
+
+    def encode(self, request: Request, ctx: Context) -> WireRequest:
+        """``request`` as a request for a response."""
+        from .encode import encode
+
+        return encode(request, ctx, _options(ctx))
+
+    def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
+        """A decoder for one stream of events."""
+        from .decode import Decoder
+
+        return Decoder(request, ctx, _options(ctx))
+
+    def decode_body(self, body: JSON, request: Request, ctx: Context) -> Iterable[Event]:
+        """The events of a whole response."""
+        from .decode import decode_body
+
+        return decode_body(body, request, ctx, _options(ctx))
+
+    def decode_error(self, reply: WireReply) -> UpstreamError:
+        """A refusal; see :mod:`ccr_plugin_openai_responses.errors`."""
+        from .errors import decode_error
+
+        return decode_error(reply)
+
+
+_DEFAULT = Options()
+
+
+def _options(ctx: Context) -> Options:
+    options = ctx.target.options
+    return for_model(options if isinstance(options, Options) else _DEFAULT, ctx.target.model)

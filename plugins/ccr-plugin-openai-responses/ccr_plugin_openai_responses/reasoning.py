@@ -1,0 +1,152 @@
+"""Thinking: how it is asked for, and how it gets back to the service that made it.
+
+A service hides the thinking of its models and gives a summary and the thinking itself in encrypted form; or it shows
+the thinking as text.  Either comes as an item of its own, and the model wants the item back, unchanged and in its
+place.  So a thinking block of ours bears a sealed signature that holds what the text does not say; the client stores
+and replays it.  Thinking of any other origin is left out of a request: as text it would only teach the model to
+imitate it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from ccr_core import JSON, Context, Request, seal, unseal
+
+from .options import Options
+from .urls import host
+
+LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""All levels, in order."""
+
+SEAL_LIMIT = 256 * 1024
+"""The most characters of a signature; above it only the text of a thought is kept."""
+
+
+@attrs.frozen
+class Wish:
+    """What is wanted: thinking at all (``None``: nothing is said), and at which level."""
+
+    on: bool | None = None
+    level: str | None = None
+
+
+def level_of(budget: int) -> str:
+    """The level that a number of thinking tokens stands for."""
+    for level, most in (("none", 0), ("minimal", 512), ("low", 1024), ("medium", 8192), ("high", 24576)):
+        if budget <= most:
+            return level
+    return "xhigh"
+
+
+def wish_of(request: Request, level: str | None) -> Wish:
+    """What ``request`` wants; ``level`` is that of the route and wins."""
+    if level:
+        if level.startswith("budget:"):
+            tokens = level.partition(":")[2]
+            level = level_of(int(tokens) if tokens.isdecimal() else 0)
+        return Wish(level != "none", level)
+    config = request.body.get("output_config")
+    effort = config.get("effort") if isinstance(config, dict) else None
+    effort = effort if isinstance(effort, str) else None
+    thinking = request.body.get("thinking")
+    thinking = thinking if isinstance(thinking, dict) else {}
+    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
+    if kind == "disabled":
+        return Wish(False, "none")
+    if kind == "enabled" and isinstance(budget, int):
+        return Wish(True, effort or level_of(budget))
+    return Wish(True if kind in ("enabled", "adaptive") else None, effort)
+
+
+def nearest(level: str, known: tuple[str, ...]) -> str:
+    """The level of ``known`` that is nearest to ``level``, the lower of two; a word nobody knows stays."""
+    if level in known or level not in LEVELS:
+        return level
+    places = [LEVELS.index(one) for one in known if one in LEVELS]
+    place = LEVELS.index(level)
+    return LEVELS[min(places, key=lambda one: (abs(one - place), one))] if places else level
+
+
+def fields(request: Request, ctx: Context, options: Options) -> JSON:
+    """The fields of the request body that ask for thinking."""
+    wish = wish_of(request, ctx.target.level)
+    if not options.thinking:
+        if wish.on:
+            ctx.note("thinking", f"not asked for: {ctx.target.model} is not known to think (option thinking)")
+        return {}
+    body: JSON = {}
+    if options.encrypted:
+        body["include"] = ["reasoning.encrypted_content"]
+    reasoning: JSON = {}
+    level = wish.level
+    if wish.on is False and not (options.can_disable and "none" in options.levels):
+        level = nearest("none", tuple(one for one in options.levels if one != "none"))
+        ctx.note("thinking", f"cannot be switched off; asked for the level {level}")
+    if level:
+        reasoning["effort"] = nearest(level, options.levels)
+    shown = (request.body.get("thinking") or {}).get("display") != "omitted"
+    if wish.on and shown and options.summary != "none":
+        reasoning["summary"] = options.summary
+    if reasoning:
+        body["reasoning"] = reasoning
+    return body
+
+
+# --- provenance --------------------------------------------------------------------------------------------------
+
+
+def family(ctx: Context, options: Options) -> str:
+    """Who may read thinking of this target again."""
+    return f"openai-responses.{options.family or host(ctx.target.base_url)}"
+
+
+def keeps(item: JSON, options: Options) -> bool:
+    """Whether ``item`` holds something that must go back, besides its text."""
+    return bool(item.get("encrypted_content") or (options.store and item.get("id")))
+
+
+def sealed(item: JSON, shown: str, ctx: Context, options: Options) -> str:
+    """The signature for a thinking block that stands for ``item``.
+
+    ``shown`` says what its text is: a ``summary``, the thinking itself (``content``), or nothing (empty).
+    """
+    data: JSON = {"m": ctx.target.model, "t": item.get("type"), "s": shown}
+    if item.get("encrypted_content"):
+        data["e"] = item["encrypted_content"]
+    if item.get("id") and (options.store or shown == "content"):
+        data["i"] = item["id"]
+    signature = seal(family(ctx, options), data)
+    if len(signature) > SEAL_LIMIT:
+        ctx.note("thinking", f"its encrypted form is too large to keep ({len(signature)} characters)")
+        del data["e"]
+        signature = seal(family(ctx, options), data)
+    return signature
+
+
+def item_of(block: JSON, ctx: Context, options: Options) -> JSON | None:
+    """The item that a thinking ``block`` stands for; ``None`` if it is of no use to this service and model."""
+    opened = unseal(block.get("signature"))
+    if opened is None or opened[0] != family(ctx, options):
+        return None
+    data: dict[str, Any] = opened[1]
+    encrypted, kind, shown, ident = (data.get(name) for name in ("e", "t", "s", "i"))
+    if encrypted and data.get("m") != ctx.target.model:
+        # Only the model that made it is known to be able to read it.
+        encrypted = ident = None
+    if kind == "compaction":
+        return {"type": kind, "encrypted_content": encrypted} if encrypted else None
+    text = str(block.get("thinking") or "")
+    item: JSON = {"type": "reasoning", "summary": []}
+    if ident and (options.store or not encrypted):
+        item["id"] = ident
+    if encrypted:
+        item["encrypted_content"] = encrypted
+    if text and shown == "content":
+        item["content"] = [{"type": "reasoning_text", "text": text}]
+    elif text and shown == "summary":
+        item["summary"] = [{"type": "summary_text", "text": text}]
+    # A summary by itself says nothing to the model, and the service would look in vain for the rest.
+    return item if encrypted or "content" in item or (options.store and "id" in item) else None

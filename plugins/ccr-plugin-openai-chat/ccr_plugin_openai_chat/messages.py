@@ -17,7 +17,7 @@ import orjson
 from ccr_core import JSON, Context, Request, blocks_of
 
 from .options import Options
-from .reasoning import Thoughts, asked, replay, thoughts_of
+from .reasoning import Thoughts, replay, thoughts_of, wish_of
 from .tools import Ids, short_name
 
 ACCOUNTING = "x-anthropic-billing-header:"
@@ -30,7 +30,7 @@ GO_ON = "Go on exactly where your last message stops, without repeating any of i
 
 def messages(request: Request, ctx: Context, options: Options, instruction: str = "") -> list[JSON]:
     """The conversation of ``request``; ``instruction`` is added to its system prompt."""
-    conversation = _Conversation(ctx, options, asked(request, ctx.target.level).on is not False)
+    conversation = _Conversation(ctx, options, wish_of(request, ctx, options).on is not False)
     conversation.system(request.system_blocks(), instruction)
     conversation.turns(request.messages)
     return conversation.finished()

@@ -37,10 +37,14 @@ class Reasoning:
     """The levels that the service knows; another one becomes the nearest of them."""
 
     effort_too: bool = False
-    """With the styles ``thinking`` and ``chat_template_kwargs``: also send ``reasoning_effort``."""
+    """With the styles ``thinking``, ``enable_thinking`` and ``chat_template_kwargs``: send ``reasoning_effort`` too."""
 
     can_disable: bool = True
     """Whether the service takes a wish not to think; otherwise it gets its lowest level."""
+
+    forced_tools: bool = True
+    """Whether a tool may be forced while the model thinks.  Otherwise such a request is made without thinking, as the
+    Messages API itself wants it; where thinking cannot be switched off, the tool is not forced."""
 
     min_budget: int | None = None
     """The smallest number of thinking tokens that may be asked for."""

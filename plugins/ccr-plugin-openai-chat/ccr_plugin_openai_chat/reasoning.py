@@ -65,18 +65,46 @@ def asked(request: Request, level: str | None) -> Asked:
     return Asked(True if kind in ("enabled", "adaptive") else None, effort)
 
 
+def wish_of(request: Request, ctx: Context, options: Options) -> Asked:
+    """What ``request`` wants of the target of ``ctx``, as far as the service takes it together with the tools."""
+    wish = asked(request, ctx.target.level)
+    reasoning = options.reasoning
+    if reasoning.forced_tools or wish.on is False or not forces_tool(request) or not can_switch_off(reasoning):
+        return wish
+    return Asked(False, "none")
+
+
+def forces_tool(request: Request) -> bool:
+    """Whether ``request`` demands that a tool be called."""
+    choice = request.body.get("tool_choice")
+    return isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+
+
+def can_switch_off(reasoning: Reasoning) -> bool:
+    """Whether there is a way to say that the model is not to think."""
+    named = reasoning.style != "reasoning_effort" or "none" in reasoning.levels
+    return reasoning.can_disable and reasoning.style != "none" and named
+
+
 def nearest(level: str, known: tuple[str, ...]) -> str:
-    """The level of ``known`` that is nearest to ``level``, the lower of two."""
+    """The level of ``known`` that is nearest to ``level``, the lower of two.
+
+    Only ``minimal`` may become ``none``: who wants thought is not to get none for want of a level.
+    """
     if level in known or level not in LEVELS or not known:
         return level
     place = LEVELS.index(level)
+    if level != "minimal":
+        known = tuple(one for one in known if one != "none") or known
     return min(known, key=lambda one: (abs(LEVELS.index(one) - place), LEVELS.index(one)) if one in LEVELS else (99, 0))
 
 
 def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that ask for thinking."""
-    wish = asked(request, ctx.target.level)
+    wish = wish_of(request, ctx, options)
     reasoning = options.reasoning
+    if wish.on is False and asked(request, ctx.target.level).on:
+        ctx.note("thinking", "switched off: the service cannot be made to call a tool while it thinks")
     if wish == Asked():
         return {}
     style = reasoning.style
@@ -136,8 +164,13 @@ def _as_thinking(wish: Asked, reasoning: Reasoning) -> JSON:
 
 
 def _as_enable(wish: Asked, reasoning: Reasoning) -> JSON:
+    body: JSON = {**reasoning.extra, "enable_thinking": bool(wish.on)}
     budget = _budget(wish, reasoning) if wish.on else None
-    return {**reasoning.extra, "enable_thinking": bool(wish.on)} | ({"thinking_budget": budget} if budget else {})
+    if budget:
+        body["thinking_budget"] = budget
+    if reasoning.effort_too and wish.on:
+        body.update(_as_effort(wish, reasoning))
+    return body
 
 
 def _as_template(wish: Asked, reasoning: Reasoning) -> JSON:

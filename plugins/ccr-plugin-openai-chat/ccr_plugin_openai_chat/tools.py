@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import attrs
+
 from ccr_core import JSON, Context, Request, blocks_of
 
 from .options import Options
 from .options import Tools as ToolOptions
+from .reasoning import can_switch_off
 from .schema import tool_schema
 
 PLACEHOLDER = "DeferredToolPlaceholder"
@@ -85,6 +88,8 @@ def wants_search(request: Request) -> bool:
 def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that concern tools."""
     wanted = options.tools
+    if not options.reasoning.forced_tools and not can_switch_off(options.reasoning):
+        wanted = attrs.evolve(wanted, choice_required="auto", forced="filter")
     choice = request.body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, dict) else choice
     forced = str(choice.get("name") or "") if kind == "tool" else ""

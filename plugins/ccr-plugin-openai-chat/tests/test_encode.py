@@ -635,6 +635,13 @@ DISABLED = {"thinking": {"type": "disabled"}}
             Reasoning(style="reasoning_effort", levels=("none", "high")),
             {"reasoning_effort": "none"},
         ),
+        (ENABLED, "medium", Reasoning(style="reasoning_effort", levels=("none", "max")), {"reasoning_effort": "max"}),
+        (
+            ENABLED,
+            "low",
+            Reasoning(style="reasoning_effort", levels=("none", "default")),
+            {"reasoning_effort": "default"},
+        ),
         (ADAPTIVE, None, Reasoning(style="reasoning_effort"), {"reasoning_effort": "high"}),
         ({"thinking": {"type": "adaptive"}}, None, Reasoning(style="reasoning_effort"), {}),
         (DISABLED, None, Reasoning(style="reasoning_effort"), {"reasoning_effort": "low"}),
@@ -668,6 +675,12 @@ DISABLED = {"thinking": {"type": "disabled"}}
             {"enable_thinking": True, "thinking_budget": 8000},
         ),
         (ENABLED, "low", Reasoning(style="enable_thinking"), {"enable_thinking": True, "thinking_budget": 1024}),
+        (
+            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}},
+            None,
+            Reasoning(style="enable_thinking", effort_too=True, levels=("high", "max")),
+            {"enable_thinking": True, "thinking_budget": 1024, "reasoning_effort": "high"},
+        ),
         (DISABLED, None, Reasoning(style="enable_thinking"), {"enable_thinking": False}),
         (ENABLED, None, Reasoning(style="chat_template_kwargs"), {"chat_template_kwargs": {"enable_thinking": True}}),
         (DISABLED, None, Reasoning(style="disable_reasoning"), {"disable_reasoning": True}),
@@ -682,6 +695,28 @@ def test_asking_for_thinking(fields: JSON, level: str | None, reasoning: Reasoni
     assert expected == {
         name: value for name, value in body.items() if name not in ("model", "messages", "max_tokens", "stream")
     }
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "B"}], ids=["any", "one"])
+@pytest.mark.parametrize("fields", [{}, ADAPTIVE], ids=["unsaid", "wanted"])
+def test_no_thinking_where_a_tool_is_forced(fields: JSON, choice: JSON) -> None:
+    """A service that cannot be made to call a tool while it thinks is asked not to think, nor gets empty thoughts."""
+    options = Options(reasoning=Reasoning(style="thinking", replay="required_empty", forced_tools=False))
+    sent = send({**ask(tools=["A", "B"]), "tool_choice": choice, **fields}, options)
+
+    assert {"type": "disabled"} == sent.body["thinking"]
+    assert sent.body["tool_choice"] in ("required", {"type": "function", "function": {"name": "B"}})
+    assert bool(fields) is sent.noted("cannot be made to call a tool while it thinks")
+
+
+@pytest.mark.parametrize("style", ["none", "reasoning_effort"])
+def test_no_forced_tool_where_thinking_stays(style: Any) -> None:
+    """Where thinking cannot be switched off, a forced tool is the only one that is offered, and not forced."""
+    body = {**ask(tools=["A", "B"]), "tool_choice": {"type": "tool", "name": "B"}, **ADAPTIVE}
+    sent = send(body, Options(reasoning=Reasoning(style=style, forced_tools=False)))
+
+    assert (["B"], "auto") == (names(sent), sent.body["tool_choice"])
+    assert sent.noted("cannot be told that a tool must be called")
 
 
 def conversation(*signatures: str) -> JSON:

@@ -35,6 +35,15 @@ class Token:
     data: dict[str, Any] = attrs.field(factory=dict, repr=False)
 
 
+@attrs.frozen(kw_only=True)
+class Key:
+    """One of a provider's credentials.  ``id`` is for people and never secret; ``weight`` is its share of turns."""
+
+    id: str
+    token: Token
+    weight: float = 1.0
+
+
 class Auth(Generic[O]):
     """A way to sign requests."""
 

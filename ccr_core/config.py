@@ -563,6 +563,20 @@ class Limits:
     ping_s: float = attrs.field(default=15, validator=attrs.validators.gt(0))
 
 
+@attrs.frozen(kw_only=True)
+class Retry:
+    """What is tried again, before the first event only.
+
+    ``attempts`` is how often the last route left is tried again after a failure that may pass, ``max_seconds`` how
+    long the waits for that may be together.  ``also`` lists further statuses after which the fallback routes are
+    tried, such as 400 or 404.
+    """
+
+    attempts: int = attrs.field(default=1, validator=attrs.validators.ge(0))
+    max_seconds: float = attrs.field(default=10, validator=attrs.validators.ge(0))
+    also: tuple[int, ...] = ()
+
+
 @attrs.frozen
 class Unresolved:
     """A reference to an environment variable that is not set or empty; the text stayed as it is."""
@@ -612,6 +626,7 @@ class Config:
     rewrite_system_prompt: Path | None = attrs.field(default=None, metadata=_keys("REWRITE_SYSTEM_PROMPT"))
     force_use_image_agent: bool = attrs.field(default=False, metadata=_keys("forceUseImageAgent"))
     limits: Limits = attrs.field(default=Limits(), metadata=_keys("limits"))
+    retry: Retry = attrs.field(default=Retry(), metadata=_keys("retry"))
     source: Path | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     resolved: Mapping[str, Any] = attrs.field(factory=dict, repr=False)

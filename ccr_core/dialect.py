@@ -132,6 +132,10 @@ class Dialect:
         """
         return None
 
+    def read_body(self, body: JSON, outcome: Outcome) -> bool:
+        """Whether a whole answer may pass as it is to a client that speaks the same; fills ``outcome`` if so."""
+        return False
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A provider's refusal as an exception that keeps its status class, its words and its ``retry-after``.
 

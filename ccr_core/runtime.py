@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from ccr_core import observe
-from ccr_core.auth import ApiKey, Auth, Token
+from ccr_core.auth import ApiKey, Auth, Key, Token
 from ccr_core.config import (
     Config,
     Problems,
@@ -74,7 +74,7 @@ class Provider:
     spec: ProviderSpec | None
     base_url: str
     auth: Auth[Any]
-    token: Token | None
+    keys: tuple[Key, ...]
     plan: Plan
     plans: Mapping[str, Plan]
 
@@ -126,6 +126,12 @@ class Runtime:
     def find(self, text: str) -> Route | None:
         """The route that ``text`` names; see :func:`ccr_core.routing.find_route`."""
         return find_route(text, self.models)
+
+    def window(self, route: Route) -> int | None:
+        """The context window of a route's model in tokens, where it is known."""
+        provider = self.providers.get(route.provider)
+        info = provider.config.model_info.get(route.model) if provider else None
+        return info.context if info else None
 
     def counter(self, model: str) -> Memo:
         """The counter for ``model``: of the globs that match, the longest; the estimate if none does."""
@@ -261,8 +267,8 @@ def _provider(
             plans[model] = made
     if plan is None:
         return None
-    auth, token = _auth(entry, spec, plan.dialect, problems, warnings)
-    return Provider(config=entry, spec=spec, base_url=base_url, auth=auth, token=token, plan=plan, plans=plans)
+    auth, keys = _auth(entry, spec, plan.dialect, problems, warnings)
+    return Provider(config=entry, spec=spec, base_url=base_url, auth=auth, keys=keys, plan=plan, plans=plans)
 
 
 def _preset(entry: ProviderConfig, registry: Registry) -> Contributed[ProviderSpec] | None:
@@ -335,21 +341,29 @@ def _by_url(base_url: str, registry: Registry) -> str | None:
 
 def _auth(
     entry: ProviderConfig, spec: ProviderSpec | None, dialect: Dialect, problems: Problems, warnings: list[str]
-) -> tuple[Auth[Any], Token | None]:
+) -> tuple[Auth[Any], tuple[Key, ...]]:
     if entry.auth_type == "oauth":
         name = entry.oauth_provider or entry.name
         warnings.append(f"{entry.where}: {entry.name} signs in with {name}; no installed plugin offers that")
-        return NotSignedIn(name, entry.name), None
+        return NotSignedIn(name, entry.name), ()
     style = (spec.key_style if spec else None) or dialect.key_style
-    if style == "none":
-        return ApiKey("bearer", entry.name), Token(access=entry.api_key or "")
-    key = entry.api_key
-    if key is None and spec is not None and spec.key_env is not None:
-        key = os.environ.get(spec.key_env)
-    if key is None:
-        hint = f" (or set {spec.key_env})" if spec and spec.key_env else ""
-        warnings.append(f"{entry.where}: {entry.name} has no api_key{hint}; its requests will be refused")
-    return ApiKey(style, entry.name), None if key is None else Token(access=key)
+    given = [(item.key, item.weight) for item in entry.api_keys]
+    if not given and entry.api_key is not None:
+        given = [(entry.api_key, 1.0)]
+    if not given:
+        found = os.environ.get(spec.key_env) if spec is not None and spec.key_env is not None else None
+        if style == "none":
+            found = ""
+        if found is None:
+            hint = f" (or set {spec.key_env})" if spec and spec.key_env else ""
+            warnings.append(f"{entry.where}: {entry.name} has no api_key{hint}; its requests will be refused")
+            return ApiKey(style, entry.name), ()
+        given = [(found, 1.0)]
+    keys = tuple(
+        Key(id=f"key {place}", token=Token(access=key), weight=weight)
+        for place, (key, weight) in enumerate(given, start=1)
+    )
+    return ApiKey("bearer" if style == "none" else style, entry.name), keys
 
 
 def _rules(config: Config, registry: Registry, problems: Problems, warnings: list[str]) -> tuple[Rule, ...]:

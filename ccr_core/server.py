@@ -48,13 +48,10 @@ class App:
 
     def __init__(self, runtime: Runtime, sender: Sender | None = None) -> None:
         config = runtime.config
-        self.engine = Engine(
-            runtime,
-            sender
-            or HttpSender(
-                connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy
-            ),
+        self.sender: Sender = sender or HttpSender(
+            connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy
         )
+        self.engine = Engine(runtime, self.sender)
         self.started = time.time()
         self.on_ready: Callable[[], None] | None = None
         self._rest: Any = None
@@ -62,10 +59,8 @@ class App:
 
     def swap(self, runtime: Runtime) -> None:
         """Serve new requests with ``runtime``; those under way finish on the old one."""
-        old = self.engine.runtime
         self._use(runtime)
-        self.engine.runtime = runtime
-        old.watch.close()
+        self.engine.swap(runtime)
 
     def _use(self, runtime: Runtime) -> None:
         paths: dict[str, tuple[Ingress, bool]] = {}
@@ -98,7 +93,7 @@ class App:
         if self.on_ready is not None:
             self.on_ready()
         await receive()
-        await self.engine.sender.aclose()
+        await self.sender.aclose()
         self.engine.runtime.watch.close()
         await send({"type": "lifespan.shutdown.complete"})
 

@@ -234,6 +234,7 @@ def test_every_top_level_key_arrives() -> None:
             "REWRITE_SYSTEM_PROMPT": "~/s.txt",
             "forceUseImageAgent": True,
             "limits": {"body_mb": 1.5, "idle_s": 9},
+            "retry": {"attempts": 3, "also": [400]},
             "router": {"default": "a,b", "rules": ["default"], "think": "a,c"},
             "OPENAI_API_KEY": "",
         },
@@ -265,6 +266,7 @@ def test_every_top_level_key_arrives() -> None:
         "rewrite_system_prompt": Path.home() / "s.txt",
         "force_use_image_agent": True,
         "limits": config.Limits(body_mb=1.5, idle_s=9, first_byte_s=30),
+        "retry": config.Retry(attempts=3, also=(400,)),
     }
     assert (loaded.unknown, loaded.warnings) == ((), ())
 

@@ -19,7 +19,7 @@ from ccr_core import (
     UpstreamError,
 )
 from ccr_core.config import Limits, ProviderConfig, StepUse, TransformerUse
-from ccr_core.engine import difference
+from ccr_core.explain import difference
 
 TEXT = b'data: {"text":"hello"}\n\n'
 MORE = b'data: {"text":" world"}\n\n'

@@ -49,6 +49,23 @@ PRESETS = [
 ]
 
 
+@attrs.frozen
+class Inner:
+    a: int = 0
+    b: int = 0
+    c: int = 0
+
+
+@attrs.frozen
+class DialectOptions:
+    inner: Inner = Inner()
+
+
+class Optioned(ToyDialect):
+    name = "optioned"
+    options = DialectOptions
+
+
 def registry(**hooks: Any) -> Any:
     return toy_registry(
         toy_plugin(
@@ -187,20 +204,6 @@ def test_transformer_sets_options_of_the_dialect() -> None:
     Preset, then transformers in their order, then the provider entry: table by table.
     """
 
-    @attrs.frozen
-    class Inner:
-        a: int = 0
-        b: int = 0
-        c: int = 0
-
-    @attrs.frozen
-    class DialectOptions:
-        inner: Inner = Inner()
-
-    class Optioned(ToyDialect):
-        name = "optioned"
-        options = DialectOptions
-
     steps = [
         TransformerSpec(name="sets", factory=Transformer, dialect_options={"optioned": {"inner": {"a": 1, "b": 1}}}),
         TransformerSpec(
@@ -241,8 +244,7 @@ def test_naming_a_known_provider_is_enough(monkeypatch: pytest.MonkeyPatch) -> N
 
     known = made.providers["known"]
     assert ("https://api.known.example/v1", ("k1",)) == (known.base_url, known.models)
-    assert known.token is not None
-    assert "from-env" == known.token.access
+    assert ["from-env"] == [key.token.access for key in known.keys]
 
 
 def test_preset_is_found_by_host_and_brings_its_steps() -> None:
@@ -282,7 +284,7 @@ def test_missing_key_is_a_warning_and_an_error_when_used() -> None:
     made = build(config(provider(api_key=None)), registry())
 
     assert any("p has no api_key" in warning for warning in made.warnings)
-    assert made.providers["p"].token is None
+    assert () == made.providers["p"].keys
 
 
 def test_provider_that_needs_no_key() -> None:
@@ -291,7 +293,7 @@ def test_provider_that_needs_no_key() -> None:
     """
     made = build(Config(providers=(ProviderConfig(name="free", models=("m",), where="Providers[0]"),)), registry())
 
-    assert made.providers["free"].token is not None
+    assert [""] == [key.token.access for key in made.providers["free"].keys]
     assert not any("no api_key" in warning for warning in made.warnings)
 
 

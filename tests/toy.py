@@ -40,7 +40,7 @@ from ccr_core import (
     hookimpl,
     parse_body,
 )
-from ccr_core.config import Config, ProviderConfig, RouterConfig
+from ccr_core.config import Config, ProviderConfig, Retry, RouterConfig
 from ccr_core.plugins import Registry, load
 from ccr_core.runtime import Runtime, build
 from ccr_core.server import App, create_app
@@ -165,7 +165,8 @@ def toy_config(**changes: Any) -> Config:
         )
         for place, name in enumerate(("toy", "spare"))
     )
-    return Config(**{"providers": providers, "router": RouterConfig(default="toy,m"), **changes})
+    defaults = {"providers": providers, "router": RouterConfig(default="toy,m"), "retry": Retry(attempts=0)}
+    return Config(**{**defaults, **changes})
 
 
 def toy_registry(*plugins: Any) -> Registry:

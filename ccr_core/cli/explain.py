@@ -77,11 +77,11 @@ def _explained(body: dict[str, Any], headers: dict[str, str], path: Path | None)
     import asyncio
 
     from ccr_core import config as configuration
-    from ccr_core import engine, plugins, runtime
+    from ccr_core import explain, plugins, runtime
 
     config = configuration.load(path)
     registry = plugins.load(disabled=config.disabled_plugins)
-    return dict(asyncio.run(engine.explain(runtime.build(config, registry, watch=False), body, headers)))
+    return dict(asyncio.run(explain.explain(runtime.build(config, registry, watch=False), body, headers)))
 
 
 def _hide(change: dict[str, Any]) -> None:

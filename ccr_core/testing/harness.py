@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ccr_core.config import Config, from_document
+from ccr_core.explain import explain_with
 from ccr_core.hookspecs import hookimpl
 from ccr_core.messages import JSON
 from ccr_core.observe import Finished, Observation, Observer
@@ -356,7 +357,7 @@ class Harness:
     async def explain(self, body: JSON, *, headers: Mapping[str, str] | None = None) -> JSON:
         """What the router would do with ``body`` and why, as ``ccr explain`` shows it; sends nothing."""
         ingress = next(item.value for item in self.runtime.ingresses if MESSAGES in item.value.paths)
-        return await self.app.engine.explain(ingress, json.dumps(body).encode(), dict(headers or {}))
+        return await explain_with(self.app.engine, ingress, json.dumps(body).encode(), dict(headers or {}))
 
     @asynccontextmanager
     async def _call(

@@ -128,6 +128,16 @@ class Anthropic(Dialect):
         """A stage that passes the stream on untouched, and reads it from the side."""
         return Relay(outcome)
 
+    def read_body(self, body: JSON, outcome: Outcome) -> bool:
+        """A whole message passes as it is; what has no content is refused."""
+        if not isinstance(body.get("content"), list):
+            return False
+        outcome.id, outcome.model = str(body.get("id") or ""), str(body.get("model") or "")
+        outcome.usage = body.get("usage") or {}
+        outcome.stop_reason = body.get("stop_reason")
+        outcome.complete = True
+        return True
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """The refusal with the provider's words, kind, status, ``retry-after`` and request id."""
         try:

@@ -1,0 +1,125 @@
+"""Which words of a provider are understood, and what is done about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ccr_core import UpstreamError
+from ccr_core.learn import HOURS, PROTECTED, Correction, Learned, correction
+
+BODY = {
+    "model": "m",
+    "messages": [],
+    "tools": [],
+    "max_tokens": 32000,
+    "temperature": 1,
+    "top_k": 5,
+    "parallel_tool_calls": True,
+    "stream_options": {"include_usage": True},
+    "reasoning": {"effort": "high", "summary": "auto"},
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Unsupported parameter: 'temperature' is not supported with this model.", "left out temperature"),
+        ("Unrecognized request argument supplied: top_k", "left out top_k"),
+        ("Unknown parameter: 'reasoning.summary'.", "left out reasoning.summary"),
+        ("property 'parallel_tool_calls' is unsupported", "left out parallel_tool_calls"),
+        ("stream_options: Extra inputs are not permitted", "left out stream_options"),
+        ("body.top_k: Extra inputs are not permitted", "left out top_k"),
+        ("`temperature` is not supported with this model", "left out temperature"),
+        ('Invalid JSON payload received. Unknown name "top_k": Cannot find field.', "left out top_k"),
+        (
+            "max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens",
+            "lowered max_tokens to 8192",
+        ),
+        ("Range of max_tokens should be [1, 8192]", "lowered max_tokens to 8192"),
+        (
+            "max_tokens is too large: 32000. This model supports at most 16384 completion tokens",
+            "lowered max_tokens to 16384",
+        ),
+        ("`max_tokens` must be less than or equal to `8192`", "lowered max_tokens to 8192"),
+        ("max_tokens must not exceed 4096", "lowered max_tokens to 4096"),
+    ],
+)
+def test_what_is_understood(message: str, expected: str) -> None:
+    """
+    The words of many services lead to the one right correction.
+    """
+    assert expected == str(correction(UpstreamError(message, 400), BODY))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.1.role: Input should be 'user' or 'assistant'",
+        "Unsupported parameter: 'messages'",
+        "Unknown parameter: 'tools'",
+        "model: Extra inputs are not permitted",
+        "Unsupported parameter: 'not_there'",
+        "something is wrong",
+        "max_tokens must be at least 16",
+        "prompt is too long: 300000 tokens > 200000 maximum",
+        "Range of max_tokens should be [1, 64000]",
+        "",
+    ],
+)
+def test_what_is_left_alone(message: str) -> None:
+    """
+    What the request is about, what is not there, and what names nothing: no correction.
+    """
+    assert correction(UpstreamError(message, 400), BODY) is None
+
+
+@pytest.mark.parametrize("status", [401, 404, 413, 429, 500])
+def test_only_refusals_of_the_request_teach(status: int) -> None:
+    """
+    Other failures say nothing about parameters.
+    """
+    assert correction(UpstreamError("Unsupported parameter: 'temperature'", status), BODY) is None
+
+
+def test_nothing_protected_is_ever_dropped() -> None:
+    """
+    Whatever the words, the request keeps what it is about.
+    """
+    for name in PROTECTED:
+        body = {name: "x", "extra": 1}
+        assert correction(UpstreamError(f"Unsupported parameter: '{name}'", 400), body) is None
+
+
+def test_body_is_not_changed_in_place() -> None:
+    """
+    A correction makes a copy of the way down, and an emptied table goes.
+    """
+    before = {**BODY, "reasoning": {"summary": "auto"}}
+
+    after = Correction(("reasoning", "summary")).apply(before)
+
+    assert {"summary": "auto"} == before["reasoning"]
+    assert "reasoning" not in after
+
+
+def test_learned_corrections_are_applied_noted_and_expire() -> None:
+    """
+    Learned for one provider and model, told each time, forgotten after some hours.
+    """
+    now = 0.0
+    learned = Learned(lambda: now)
+    error = UpstreamError("Unsupported parameter: 'temperature'", 400)
+    notes: list[Any] = []
+
+    assert learned.learn("p", "m", error, BODY)
+    assert not learned.learn("p", "m", error, BODY)
+    assert "temperature" not in learned.apply("p", "m", BODY, lambda key, value: notes.append((key, value)))
+    assert BODY is learned.apply("p", "other", BODY, lambda key, value: None)
+    assert [("learned", "left out temperature: p refused it")] == notes
+    assert ["left out temperature"] == [entry["correction"] for entry in learned.report()]
+
+    now = HOURS * 3600 + 1
+    assert "temperature" in learned.apply("p", "m", BODY, lambda key, value: None)
+    assert [] == learned.report()

@@ -324,7 +324,8 @@ class Harness:
             raise AssertionError(f"plugin {failed[0].name} failed: {failed[0].reason}")
         if not isinstance(configuration, Config):
             watched = {**configuration.get("observers", {}), "ccr-testing": {}}
-            configuration = from_document({**configuration, "observers": watched})
+            # One request, one attempt, unless the test says otherwise: an unexpected call is to fail the test.
+            configuration = from_document({"retry": {"attempts": 0}, **configuration, "observers": watched})
         self.runtime = build(configuration, self.registry)
         self.upstream = upstream
         self.app: App = create_app(self.runtime, upstream)

@@ -23,19 +23,12 @@ import attrs
 
 HERE = Path(__file__).resolve().parent
 _TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _TCP_STATES = {"01": "established", "06": "time_wait", "08": "close_wait", "0A": "listen"}
 
 
 class StartError(Exception):
     """A program of the run did not come up; the message holds the end of what it printed."""
-
-
-@attrs.frozen
-class Memory:
-    """Resident memory of a process tree, in bytes; `pss` shares pages fairly among their users."""
-
-    rss: int
-    pss: int
 
 
 @attrs.frozen
@@ -198,17 +191,17 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def memory(pid: int) -> Memory:
-    """Return the memory of a process tree."""
-    rss = pss = 0
+def memory(pid: int) -> int:
+    """Return the resident memory of a process tree in bytes.
+
+    Pages that several processes share count in full for each.  The kernel's fair share (PSS) would make a program look
+    the smaller, the more unrelated programs with the same libraries happen to run beside it.
+    """
+    total = 0
     for each in tree(pid):
         with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Rss:"):
-                    rss += int(line.split()[1]) * 1024
-                elif line.startswith("Pss:"):
-                    pss += int(line.split()[1]) * 1024
-    return Memory(rss, pss)
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * _PAGE
+    return total
 
 
 def sockets(pid: int) -> Counter[tuple[str, int, int]]:

@@ -296,24 +296,25 @@ def _first_byte(bench: Bench, load: JSON, target: Target, number: int) -> JSON:
 
 
 def memory(bench: Bench) -> JSON:
-    """Memory of a fresh process: idle, with 256 streams, after 500 and after 10,000 streamed requests."""
+    """Memory of a fresh process: idle, after 32 requests, with 256 streams, after 500 and 10,000 streamed requests."""
     report: JSON = {}
     for target in bench.targets:
         with _fresh(bench, target) as server:
             fresh = attrs.evolve(target, server=server)
             figures: JSON = {"idle MB": _megabytes(server)}
             bench.load(fresh, **bench.shape(events=200), requests=32)
-            warm = process.memory(server.pid).pss
+            warm = process.memory(server.pid)
             shape = bench.shape(events=60, delay=50)
             generator = bench.begin(fresh, **shape, clients=256, requests=256, stagger=1.0)
             try:
                 full = process.until(lambda: process.control(bench.upstream.port)["active"] == 256, 10)
                 time.sleep(0.5)
-                with_streams = process.memory(server.pid).pss
+                with_streams = process.memory(server.pid)
             finally:
                 bench.wait(fresh, generator)
             if not full:
                 bench.errors.append(f"{target.name}: 256 streams were never open at once")
+            figures["used MB"] = warm / 1e6
             figures["256 streams MB"] = with_streams / 1e6
             figures["kB/stream"] = (with_streams - warm) / 256 / 1000
             shape = bench.shape(events=200)
@@ -342,7 +343,7 @@ def _fresh(bench: Bench, target: Target) -> Iterator[Running]:
 
 def _megabytes(server: Running) -> float:
     time.sleep(0.3)
-    return process.memory(server.pid).pss / 1e6
+    return process.memory(server.pid) / 1e6
 
 
 def startup(bench: Bench) -> JSON:
@@ -407,7 +408,7 @@ def _soak(bench: Bench, target: Target, models: list[str], hang_up_every: int) -
     try:
         while generator.poll() is None and len(samples) < seconds * 2:
             time.sleep(1)
-            samples.append(process.memory(target.server.pid).pss / 1e6)
+            samples.append(process.memory(target.server.pid) / 1e6)
     finally:
         result = bench.wait(target, generator)
     quiet = process.until(lambda: process.control(bench.upstream.port)["active"] == 0, 5)

@@ -1,0 +1,68 @@
+"""The routing rule for new pictures: ``Router.image``.
+
+New are the pictures that came after the model's last answer: pasted by the user, or read by a tool.  Pictures further
+up in the conversation do not count: else one screenshot would keep a conversation on the vision model for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from ccr_core import JSON, Decision, Pass, Request, RouteContext, RuleSpec, blocks_of, hookimpl
+
+
+@attrs.frozen
+class Options:
+    """Keys of the ``Router`` section: the route, ``provider,model[,level]``; empty is unset."""
+
+    image: str | None = None
+
+
+def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
+    """``Router.image``, if the newest messages hold a picture and the client does not ask for that model anyway."""
+    options: Options = ctx.options
+    if not options.image:
+        return Pass("Router.image is not set")
+    where = next(_pictures(request.messages), None)
+    if where is None:
+        return Pass("the newest messages hold no picture")
+    wanted, asked = ctx.find(options.image), ctx.find(ctx.requested_model)
+    if wanted and asked and (wanted.provider, wanted.model) == (asked.provider, asked.model):
+        return Pass("the client itself asks for the model of Router.image")
+    return Decision(options.image, f"a picture in {where}", scenario="image")
+
+
+def _pictures(messages: list[JSON]) -> Iterator[str]:
+    """Where there are pictures among what came after the model's last answer, the newest first."""
+    newest = len(messages)
+    while newest and messages[newest - 1].get("role") == "assistant":
+        newest -= 1  # the beginning of an answer, which the model is to go on with
+    for message in reversed(messages[:newest]):
+        if message.get("role") == "assistant":
+            return
+        for block in blocks_of(_list(message.get("content"))):
+            kind = block.get("type")
+            if kind == "image":
+                yield "the newest user message"
+            elif kind == "tool_result" and _holds_picture(block):
+                yield "the newest tool result"
+
+
+def _holds_picture(result: JSON) -> bool:
+    return any(part.get("type") == "image" for part in blocks_of(_list(result.get("content"))))
+
+
+def _list(content: Any) -> Any:
+    """``content`` if it is blocks: text holds no pictures."""
+    return content if isinstance(content, list) else ()
+
+
+@hookimpl
+def ccr_rules() -> Iterable[RuleSpec]:
+    """Offer the rule ``image``."""
+    yield RuleSpec(
+        name="image", decide=decide, options=Options, summary="Router.image, for requests with a new picture."
+    )

@@ -20,6 +20,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -36,15 +37,22 @@ from ccr_core.exchange import Exchange
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
 from ccr_core.messages import JSON, Headers, Request
+from ccr_core.projects import Projects
 from ccr_core.routing import Choice, Route, RouteContext, choose
 from ccr_core.runtime import Provider, Runtime
-from ccr_core.tokens import count_request
+from ccr_core.tokens import Memo, parts_of
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
 
 SESSIONS = 1000
 """Sessions whose last usage and key are remembered."""
+
+SLICE = 0.005
+"""Seconds of counting after which others get their turn."""
+
+INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""What of a usage report is input; the first leaves cached tokens out."""
 
 ERROR_BODY = 1024 * 1024
 """Bytes of a refusal that are read."""
@@ -69,8 +77,11 @@ class Engine:
         self.runtime = runtime
         self.sender = sender
         self.health = Health()
+        self.projects = Projects()
         self.learned = Learned()
         self._usage: OrderedDict[str, JSON] = OrderedDict()
+        self._ratios: OrderedDict[str, float] = OrderedDict()
+        self._memos: dict[str, Memo] = {}
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._turn: dict[str, float] = {}
         self._running: dict[Runtime, int] = {runtime: 0}
@@ -91,14 +102,15 @@ class Engine:
 
     async def route(self, runtime: Runtime, request: Request) -> Choice:
         """Choose where ``request`` goes, and say why."""
-        config = runtime.config
-        router = {**config.router.options, **({"default": config.router.default} if config.router.default else {})}
+        view = runtime.view(self.projects.overlay(request.hints.session) if request.hints.session else None)
+        if view.problem is not None:
+            log.warning("the project's Router is not used: %s", view.problem)
         tokens: int | None = None
 
         def context(options: Any, now: Request) -> RouteContext:
             return RouteContext(
                 options=options,
-                router=router,
+                router=view.router,
                 config=runtime.public,
                 hints=now.hints,
                 requested_model=now.model,
@@ -108,20 +120,36 @@ class Engine:
                 window=runtime.window,
             )
 
-        if any(_needs_tokens(rule) for rule in runtime.rules):
-            tokens = self.count(runtime, request)
-        return await choose(runtime.rules, request, context)
+        if any(_needs_tokens(rule) for rule in view.rules):
+            tokens = await self.count(runtime, request)
+        return await choose(view.rules, request, context)
 
-    def count(self, runtime: Runtime, request: Request) -> int:
-        """The tokens of ``request``, counted for the model it names, else for the default route's."""
-        route = runtime.find(request.model) or (
-            runtime.find(runtime.config.router.default) if runtime.config.router.default else None
-        )
-        memo = runtime.counter(route.model if route else request.model)
+    async def count(self, runtime: Runtime, request: Request) -> int:
+        """The tokens of ``request``, counted for the model it names, else for the default route's.
+
+        Long requests are counted in slices, so that others are served meanwhile.  What the provider reported for the
+        session's earlier requests corrects the count.
+        """
+        default = runtime.config.router.default
+        route = runtime.find(request.model) or (runtime.find(default) if default else None)
+        tally = runtime.tally(request.model, route)
+        memo = self._memos.get(tally.name)
+        if memo is None:
+            memo = self._memos[tally.name] = Memo(tally.make())
         try:
-            return count_request(request.body, memo.count)
+            parts = list(parts_of(request.body))
         except RecursionError:
             raise RequestError("the request is nested too deeply") from None
+        if memo.slow:
+            total = await asyncio.to_thread(lambda: sum(memo.count_part(part) for part in parts))
+        else:
+            total, since = 0, time.monotonic()
+            for part in parts:
+                total += memo.count_part(part)
+                if time.monotonic() - since > SLICE:
+                    await asyncio.sleep(0)
+                    since = time.monotonic()
+        return round(total * self._ratios.get(request.hints.session or "", 1.0))
 
     # One exchange.
 
@@ -159,11 +187,22 @@ class Engine:
             exchange.finished(gone)
             raise
         else:
-            if request.hints.session and exchange.outcome.usage:
-                _remember(self._usage, request.hints.session, exchange.outcome.usage)
+            self._learn_usage(exchange)
             exchange.finished()
         finally:
             self._leave(runtime)
+
+    def _learn_usage(self, exchange: Exchange) -> None:
+        """Remember what the provider reported, and how far the count was off."""
+        session, usage = exchange.request.hints.session, exchange.outcome.usage
+        if not session or not usage:
+            return
+        _remember(self._usage, session, usage)
+        counted = exchange.choice.tokens if exchange.choice is not None else None
+        reported = sum(usage.get(field) or 0 for field in INPUT)
+        if counted and reported > 1000:
+            ratio = self._ratios.get(session, 1.0) * reported / counted
+            _remember(self._ratios, session, min(2.0, max(0.5, ratio)))
 
     async def _serve(self, runtime: Runtime, exchange: Exchange, ingress: Ingress, client: Client) -> None:
         choice = await self.route(runtime, exchange.request)

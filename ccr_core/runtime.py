@@ -10,6 +10,7 @@ import fnmatch
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,13 +31,14 @@ from ccr_core.config import (
     structure,
     structure_parts,
 )
+from ccr_core.custom import load_transformers
 from ccr_core.dialect import Dialect, Ingress, Target, WireRequest
 from ccr_core.errors import AuthError
 from ccr_core.messages import JSON
 from ccr_core.plugins import Contributed, Registry
 from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
 from ccr_core.spec import CounterSpec, ProviderSpec, TransformerSpec
-from ccr_core.tokens import Counter, Memo
+from ccr_core.tokens import Counter
 from ccr_core.transform import Step
 
 log = logging.getLogger("ccr.runtime")
@@ -44,7 +46,10 @@ log = logging.getLogger("ccr.runtime")
 DEFAULT_DIALECT = "openai-chat"
 """What a provider speaks when nothing says otherwise."""
 
-SCENARIOS = ("background", "think", "longContext", "longContextThreshold", "webSearch", "image", "custom")
+ALIAS = "claude-ccr/"
+"""What the aliases of models begin with: Claude Code's picker shows only names with "claude" in them."""
+
+SCENARIOS = ("background", "think", "longContext", "longContextThreshold", "webSearch", "image", "custom", "tests")
 """Keys of ``Router`` that every existing configuration may have, whether or not a rule for them is installed."""
 
 
@@ -77,6 +82,8 @@ class Provider:
     keys: tuple[Key, ...]
     plan: Plan
     plans: Mapping[str, Plan]
+    tallies: Mapping[str, Tally] = attrs.Factory(dict)
+    """Token counters by model that the entry's ``tokenizer`` names; ``""`` is its default."""
 
     @property
     def name(self) -> str:
@@ -121,11 +128,46 @@ class Runtime:
     public: Mapping[str, Any]
     """The configuration as plain data without secrets, for rules."""
 
-    _counters: dict[str, Memo] = attrs.field(factory=dict, init=False)
+    files: tuple[Path, ...] = ()
+    """The user's files that this was made from: a change of one asks for a reload."""
+
+    _tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
+    _views: dict[str, View] = attrs.field(factory=dict, init=False)
 
     def find(self, text: str) -> Route | None:
-        """The route that ``text`` names; see :func:`ccr_core.routing.find_route`."""
-        return find_route(text, self.models)
+        """The route that ``text`` names (or its alias); see :func:`ccr_core.routing.find_route`."""
+        return find_route(text.removeprefix(ALIAS), self.models)
+
+    def view(self, overlay: Mapping[str, Any] | None = None) -> View:
+        """The rules and the ``Router`` section they see, with the keys of ``overlay`` over those of the configuration.
+
+        What is wrong in an overlay is told in ``problem``, and the overlay is not used.
+        """
+        key = repr(sorted(overlay.items())) if overlay else ""
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self._make_view(overlay or {})
+            if len(self._views) > 200:
+                del self._views[next(iter(self._views))]
+        return view
+
+    def _make_view(self, overlay: Mapping[str, Any]) -> View:
+        own = self.config.router
+        router = {**own.options, **({"default": own.default} if own.default else {}), **overlay}
+        if not overlay:
+            return View(rules=self.rules, router=router)
+        problems = Problems()
+        options = {key: value for key, value in router.items() if key != "default"}
+        made = _rule_options(self.registry, options, "Router", problems)
+        for name, value in overlay.items():
+            if name == "default" and (not isinstance(value, str) or self.find(value) is None):
+                problems.add("Router.default", f"no provider for {value!r}")
+        if problems.items:
+            what = "; ".join(f"{item.path}: {item.message}" for item in problems.items)
+            return attrs.evolve(self.view(), problem=what)
+        return View(
+            rules=tuple(attrs.evolve(rule, options=made.get(rule.spec.name)) for rule in self.rules), router=router
+        )
 
     def window(self, route: Route) -> int | None:
         """The context window of a route's model in tokens, where it is known."""
@@ -133,33 +175,58 @@ class Runtime:
         info = provider.config.model_info.get(route.model) if provider else None
         return info.context if info else None
 
-    def counter(self, model: str) -> Memo:
-        """The counter for ``model``: of the globs that match, the longest; the estimate if none does."""
-        matches = [
-            (len(glob.replace("*", "")), contributed)
-            for contributed in self.registry.counters.values()
-            for glob in contributed.value.models
-            if fnmatch.fnmatchcase(model.lower(), glob.lower())
-        ]
-        best = max(matches, key=lambda match: match[0])[1] if matches else None
-        name = best.value.name if best else ""
-        memo = self._counters.get(name)
-        if memo is None:
-            memo = self._counters[name] = Memo(_make_counter(best) if best else Counter())
-        return memo
+    def tally(self, model: str, route: Route | None = None) -> Tally:
+        """The counter for a model: what the provider's ``tokenizer`` says, else the one with the most specific glob."""
+        if route is not None:
+            provider = self.providers.get(route.provider)
+            own = provider.tallies.get(route.model) or provider.tallies.get("") if provider is not None else None
+            if own is not None:
+                return own
+            model = route.model
+        tally = self._tallies.get(model)
+        if tally is None:
+            matches = [
+                (len(glob.replace("*", "")), contributed)
+                for contributed in self.registry.counters.values()
+                for glob in contributed.value.models
+                if fnmatch.fnmatchcase(model.lower(), glob.lower())
+            ]
+            best = max(matches, key=lambda match: match[0])[1] if matches else None
+            tally = Tally("", None, None) if best is None else Tally(best.value.name, best, None)
+            self._tallies[model] = tally
+            if len(self._tallies) > 500:
+                del self._tallies[next(iter(self._tallies))]
+        return tally
 
 
-def _make_counter(contributed: Contributed[CounterSpec]) -> Counter:
-    try:
-        return contributed.value.factory()
-    except Exception:
-        log.warning(
-            "token counter %s (plugin %s) failed; counts are estimates",
-            contributed.value.name,
-            contributed.plugin,
-            exc_info=True,
-        )
-        return Counter()
+@attrs.frozen
+class View:
+    """The rules as one project or session sees them."""
+
+    rules: tuple[Rule, ...]
+    router: Mapping[str, Any]
+    problem: str | None = None
+
+
+@attrs.frozen
+class Tally:
+    """A choice of token counter; ``name`` tells equal choices."""
+
+    name: str
+    contributed: Contributed[CounterSpec] | None
+    options: Any
+
+    def make(self) -> Counter:
+        """The counter; the estimate if it cannot be made, which is logged."""
+        if self.contributed is None:
+            return Counter()
+        spec = self.contributed.value
+        try:
+            return spec.factory() if spec.options is None else spec.factory(self.options)
+        except Exception:
+            plugin = self.contributed.plugin
+            log.warning("token counter %s (plugin %s) failed; counts are estimates", spec.name, plugin, exc_info=True)
+            return Counter()
 
 
 def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
@@ -174,11 +241,18 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         for contributed in registry.transformers.values()
         for name in (contributed.value.name, *contributed.value.aliases)
     }
-    everywhere = _steps(config.transformer.use, transformers, registry, problems)
+    own: dict[str, Mapping[str, Any]] = {}
+    for name, (contributed, custom) in load_transformers(config.transformers, problems).items():
+        if name.casefold() in transformers:
+            warnings.append(f"{custom.path} replaces the transformer {name} of {transformers[name.casefold()].plugin}")
+        transformers[name.casefold()] = contributed
+        own[name.casefold()] = custom.options
+    known = _Known(transformers, own)
+    everywhere = _steps(config.transformer.use, known, registry, problems)
     providers: dict[str, Provider] = {}
     for entry in config.providers:
         if entry.enabled:
-            provider = _provider(entry, everywhere, transformers, registry, problems, warnings)
+            provider = _provider(entry, everywhere, known, registry, problems, warnings)
             if provider is not None:
                 providers[provider.name] = provider
     rules = _rules(config, registry, problems, warnings)
@@ -200,29 +274,47 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         warnings=tuple(warnings),
         models=models,
         public=mask(dict(config.resolved)),
+        files=_files(config),
     )
+
+
+def _files(config: Config) -> tuple[Path, ...]:
+    """The user's files that a runtime is made from."""
+    files = (config.source, config.custom_router_path, *(entry.path for entry in config.transformers))
+    return tuple(file.expanduser() for file in files if file is not None)
+
+
+@attrs.frozen
+class _Known:
+    """The transformers that a configuration may name, in lower case, and the default options of those from files."""
+
+    transformers: Mapping[str, Contributed[TransformerSpec]]
+    defaults: Mapping[str, Mapping[str, Any]]
 
 
 def _steps(
     uses: Sequence[StepUse],
-    transformers: Mapping[str, Contributed[TransformerSpec]],
+    known: _Known,
     registry: Registry,
     problems: Problems,
 ) -> tuple[Step, ...]:
     steps = []
     for use in uses:
-        contributed = transformers.get(use.name.casefold())
+        contributed = known.transformers.get(use.name.casefold())
         if contributed is None:
             problems.add(
                 use.where,
-                f'no transformer "{use.name}"{did_you_mean(use.name, transformers)}{registry.failed()}',
+                f'no transformer "{use.name}"{did_you_mean(use.name, known.transformers)}{registry.failed()}',
             )
             continue
         spec = contributed.value
-        options = None
-        if spec.options is not None:
-            options = structure(spec.options, dict(use.options), f"{use.where}[1]", problems, f"option of {spec.name}")
-        elif use.options:
+        given = {**known.defaults.get(use.name.casefold(), {}), **use.options}
+        options: Any = None
+        if spec.options is dict:
+            options = given
+        elif spec.options is not None:
+            options = structure(spec.options, given, f"{use.where}[1]", problems, f"option of {spec.name}")
+        elif given:
             problems.add(f"{use.where}[1]", f"{spec.name} takes no options")
         steps.append(Step(spec, options, use.where, str(contributed.plugin)))
     return tuple(steps)
@@ -231,7 +323,7 @@ def _steps(
 def _provider(
     entry: ProviderConfig,
     everywhere: tuple[Step, ...],
-    transformers: Mapping[str, Contributed[TransformerSpec]],
+    known: _Known,
     registry: Registry,
     problems: Problems,
     warnings: list[str],
@@ -255,20 +347,23 @@ def _provider(
             for step in spec.transformers
         ]
         named = {use.name.casefold() for use in entry.transformer.use}
-        implied = _steps([use for use in uses if use.name.casefold() not in named], transformers, registry, problems)
-    own = _steps(entry.transformer.use, transformers, registry, problems)
+        implied = _steps([use for use in uses if use.name.casefold() not in named], known, registry, problems)
+    own = _steps(entry.transformer.use, known, registry, problems)
     common = (*everywhere, *implied, *own)
     plan = _plan(entry, spec, base_url, common, registry, problems)
     plans = {}
     for model, uses_of_model in entry.transformer.models.items():
-        steps = _steps(uses_of_model, transformers, registry, problems)
+        steps = _steps(uses_of_model, known, registry, problems)
         made = _plan(entry, spec, base_url, (*common, *steps), registry, problems)
         if made is not None:
             plans[model] = made
     if plan is None:
         return None
     auth, keys = _auth(entry, spec, plan.dialect, problems, warnings)
-    return Provider(config=entry, spec=spec, base_url=base_url, auth=auth, keys=keys, plan=plan, plans=plans)
+    tallies = _tallies(entry, registry, problems)
+    return Provider(
+        config=entry, spec=spec, base_url=base_url, auth=auth, keys=keys, plan=plan, plans=plans, tallies=tallies
+    )
 
 
 def _preset(entry: ProviderConfig, registry: Registry) -> Contributed[ProviderSpec] | None:
@@ -366,6 +461,34 @@ def _auth(
     return ApiKey("bearer" if style == "none" else style, entry.name), keys
 
 
+def _tallies(entry: ProviderConfig, registry: Registry, problems: Problems) -> dict[str, Tally]:
+    """The counters that a ``tokenizer`` block names: ``{"default": {"type": …}, "models": {"<model>": {…}}}``."""
+    block = entry.tokenizer or {}
+    where = join(entry.where, "tokenizer")
+    tables = {"": block["default"]} if "default" in block else {}
+    named = block.get("models")
+    tables |= named if isinstance(named, Mapping) else {}
+    tallies = {}
+    for model, table in tables.items():
+        at = join(where, "models", model) if model else join(where, "default")
+        kind = table.get("type") if isinstance(table, Mapping) else None
+        contributed = registry.counters.get(str(kind))
+        if contributed is None:
+            problems.add(
+                join(at, "type"),
+                f'no token counter "{kind}"{did_you_mean(str(kind), registry.counters)}{registry.failed()}',
+            )
+            continue
+        given = {key: value for key, value in table.items() if key not in ("type", "fallback")}
+        options = None
+        if contributed.value.options is not None:
+            options = structure(contributed.value.options, given, at, problems, f"option of {kind}")
+        elif given:
+            problems.add(at, f"{kind} takes no options")
+        tallies[model] = Tally(f"{kind} {sorted(given.items())!r}", contributed, options)
+    return tallies
+
+
 def _rules(config: Config, registry: Registry, problems: Problems, warnings: list[str]) -> tuple[Rule, ...]:
     chosen: list[Any] = []
     if config.router.rules is None:
@@ -380,20 +503,23 @@ def _rules(config: Config, registry: Registry, problems: Problems, warnings: lis
                 )
             else:
                 chosen.append(contributed)
+    options = _rule_options(registry, config.router.options, config.router.where, problems)
+    used = {key for item in registry.rules.values() if item.value.options for key in keys_of(item.value.options)}
+    for key in config.router.options:
+        if key in SCENARIOS and key not in used and key != "custom":
+            warnings.append(f"Router.{key} is set, but no installed rule uses it")
+    return tuple(Rule(item.value, options.get(item.value.name), str(item.plugin)) for item in chosen)
+
+
+def _rule_options(registry: Registry, table: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
+    """What each rule takes out of a ``Router`` section, by the rule's name."""
     with_options = [
         (contributed.value.name, contributed.value.options)
         for contributed in registry.rules.values()
         if contributed.value.options is not None
     ]
-    made = structure_parts(
-        [cls for _, cls in with_options], config.router.options, config.router.where, problems, also=SCENARIOS
-    )
-    options = dict(zip([name for name, _ in with_options], made, strict=True))
-    used = {key for _, cls in with_options for key in keys_of(cls)}
-    for key in config.router.options:
-        if key in SCENARIOS and key not in used and key != "custom":
-            warnings.append(f"Router.{key} is set, but no installed rule uses it")
-    return tuple(Rule(item.value, options.get(item.value.name), str(item.plugin)) for item in chosen)
+    made = structure_parts([cls for _, cls in with_options], table, where, problems, also=SCENARIOS)
+    return dict(zip([name for name, _ in with_options], made, strict=True))
 
 
 def _observers(

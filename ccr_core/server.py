@@ -30,7 +30,8 @@ from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
 from ccr_core.messages import JSON
 from ccr_core.plugins import Registry
-from ccr_core.runtime import Runtime, build
+from ccr_core.reload import Reload
+from ccr_core.runtime import ALIAS, Runtime, build
 from ccr_core.upstream import HttpSender, Sender, is_loopback
 
 log = logging.getLogger("ccr.server")
@@ -47,18 +48,22 @@ class App:
     """The ASGI application.  ``engine.runtime`` may be replaced at any time; running exchanges keep theirs."""
 
     def __init__(self, runtime: Runtime, sender: Sender | None = None) -> None:
-        config = runtime.config
-        self.sender: Sender = sender or HttpSender(
-            connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy
-        )
+        self.sender: Sender = sender or _sender(runtime.config)
         self.engine = Engine(runtime, self.sender)
         self.started = time.time()
         self.on_ready: Callable[[], None] | None = None
+        self.reload: Reload | None = None
         self._rest: Any = None
         self._use(runtime)
 
     def swap(self, runtime: Runtime) -> None:
         """Serve new requests with ``runtime``; those under way finish on the old one."""
+        old, new = self.engine.runtime.config, runtime.config
+        if isinstance(self.sender, HttpSender) and _network(old) != _network(new):
+            # Replies under way keep their connections; only the idle ones are closed.
+            closing, self.sender = self.sender, _sender(new)
+            self.engine.sender = self.sender
+            self._closing = asyncio.ensure_future(closing.aclose())
         self._use(runtime)
         self.engine.swap(runtime)
 
@@ -92,7 +97,10 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         if self.on_ready is not None:
             self.on_ready()
+        watching = asyncio.create_task(self.reload.run()) if self.reload is not None else None
         await receive()
+        if watching is not None:
+            watching.cancel()
         await self.sender.aclose()
         self.engine.runtime.watch.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -205,7 +213,7 @@ class App:
 
     async def _count(self, ingress: Ingress, body: bytes, headers: dict[str, str], send: Send) -> None:
         try:
-            count = self.engine.count(self.engine.runtime, ingress.decode(body, headers))
+            count = await self.engine.count(self.engine.runtime, ingress.decode(body, headers))
         except CcrError as error:
             await self._refuse(ingress, error, send)
             return
@@ -293,18 +301,24 @@ class App:
             "providers": {name: list(models) for name, models in runtime.models.items()},
             "default": runtime.config.router.default,
             "warnings": list(runtime.warnings),
+            "reload": self.reload.to_json() if self.reload is not None else None,
+            "cooling": self.engine.health.report(),
+            "learned": self.engine.learned.report(),
             "plugins": [plugin.to_json() for plugin in runtime.registry.plugins],
         }
 
     def models(self) -> list[JSON]:
-        """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read."""
+        """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read.
+
+        Claude Code's picker shows only names with "claude" or "anthropic" in them, so others have an alias as well.
+        """
         made = int(self.started)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made))
         return [
             {
                 "type": "model",
                 "object": "model",
-                "id": f"{provider},{model}",
+                "id": name,
                 "display_name": f"{model} ({provider})",
                 "created_at": stamp,
                 "created": made,
@@ -312,7 +326,21 @@ class App:
             }
             for provider, models in self.engine.runtime.models.items()
             for model in models
+            for name in _names(f"{provider},{model}")
         ]
+
+
+def _names(name: str) -> tuple[str, ...]:
+    lower = name.lower()
+    return (name,) if "claude" in lower or "anthropic" in lower else (name, ALIAS + name)
+
+
+def _network(config: Config) -> tuple[Any, ...]:
+    return config.limits.connect_s, config.proxy_url, config.no_proxy
+
+
+def _sender(config: Config) -> HttpSender:
+    return HttpSender(connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy)
 
 
 class _AsgiClient:
@@ -378,10 +406,12 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     on_ready: Callable[[str, int], None] | None = None,
+    again: Callable[[], tuple[Config, Registry]] | None = None,
 ) -> int:
     """Serve until a signal ends it; give the exit code.
 
-    ``on_ready(host, port)`` is called once the socket accepts connections.  Raises ``ConfigError`` before it listens
+    ``on_ready(host, port)`` is called once the socket accepts connections.  ``again`` reads configuration and plugins
+    anew when a file of theirs has changed; without it nothing is reloaded.  Raises ``ConfigError`` before it listens
     if the configuration cannot be used or the port is taken.
     """
     import uvicorn
@@ -390,6 +420,8 @@ def serve(
     for warning in runtime.warnings:
         log.warning("%s", warning)
     app = create_app(runtime)
+    if again is not None:
+        app.reload = Reload(runtime, lambda: build(*again()), app.swap)
     address = bind_address(config, host)
     sock = listen(address, config.port if port is None else port)
     if on_ready is not None:

@@ -30,7 +30,8 @@ class Embedded(Protocol):
 class TransformerSpec:
     """A transformer.  It does nothing until the configuration names it.
 
-    ``options`` is a frozen attrs class with plain types and defaults (``None``: it takes none).  ``dialect`` is the
+    ``options`` is a frozen attrs class with plain types and defaults (``None``: it takes none; ``dict``: any, given
+    as they are written).  ``dialect`` is the
     wire format that naming this transformer implies.  ``dialect_options`` are options of dialects, by the dialect's
     name, that the transformer sets where that dialect is spoken (a function of its options may give them); the
     provider entry's own ``options`` win.  ``aliases`` are further names that configurations use.
@@ -93,11 +94,16 @@ class ProviderSpec:
 
 @attrs.frozen(kw_only=True)
 class CounterSpec:
-    """A token counter for models that match one of the globs ``models``; the most specific glob wins."""
+    """A token counter for models that match one of the globs ``models``; the most specific glob wins.
+
+    The ``tokenizer`` block of a provider may also name it as its ``type``.  With ``options`` (an attrs class) the
+    factory gets an instance of them, and only such a block can choose it; give no globs then.
+    """
 
     name: str
-    factory: Callable[[], Counter]
+    factory: Callable[..., Counter]
     models: tuple[str, ...] = ("*",)
+    options: type[Any] | None = None
     summary: str = ""
 
 

@@ -28,9 +28,10 @@ DOCUMENT_TOKENS_PER_BYTE = 1 / 40
 
 
 class Counter:
-    """Counts the tokens of a text."""
+    """Counts the tokens of a text.  A ``slow`` one (it asks a service) is used in a thread."""
 
     name = "estimate"
+    slow = False
 
     def count(self, text: str) -> int:
         """The number of tokens; never raises.  This one estimates from the length in bytes and characters."""
@@ -50,6 +51,15 @@ class Memo:
         self._size = size
         self._shortest = shortest
         self._known: OrderedDict[int, int] = OrderedDict()
+
+    @property
+    def slow(self) -> bool:
+        """Whether counting waits for somebody else."""
+        return self._counter.slow
+
+    def count_part(self, part: str | int) -> int:
+        """The count of one of :func:`parts_of`."""
+        return part if isinstance(part, int) else self.count(part)
 
     def count(self, text: str) -> int:
         """The count of ``text``."""
@@ -77,10 +87,11 @@ class Memo:
 
 def count_request(body: JSON, count: Callable[[str], int]) -> int:
     """The tokens of a Messages API ``body`` (``system``, ``messages``, ``tools``), using ``count`` for each text."""
-    return sum(part if isinstance(part, int) else count(part) for part in _parts(body))
+    return sum(part if isinstance(part, int) else count(part) for part in parts_of(body))
 
 
-def _parts(body: JSON) -> Iterator[str | int]:
+def parts_of(body: JSON) -> Iterator[str | int]:
+    """What of a body is counted: texts, and numbers of tokens where there is no text to count."""
     yield from _content(body.get("system"))
     for message in body.get("messages") or ():
         if isinstance(message, dict):

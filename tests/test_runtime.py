@@ -353,8 +353,8 @@ def test_most_specific_counter_wins() -> None:
     ]
     made = build(config(), registry(ccr_token_counters=lambda: counters))
 
-    assert [1, 2, 3] == [made.counter(model).count("x") for model in ("claude", "GPT-5", "gpt-4o")]
-    assert 0 < made.counter("broken").count("x" * 400) < 400
+    assert [1, 2, 3] == [made.tally(model).make().count("x") for model in ("claude", "GPT-5", "gpt-4o")]
+    assert 0 < made.tally("broken").make().count("x" * 400) < 400
 
 
 def test_observer_can_be_switched_off_and_configured() -> None:

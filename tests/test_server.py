@@ -159,7 +159,8 @@ async def test_models_are_listed_for_both_kinds_of_clients() -> None:
     one = await call(app, "GET", "/v1/models/spare,m")
     none = await call(app, "GET", "/v1/models/nobody,m")
 
-    assert ["toy,m", "spare,m"] == [model["id"] for model in listed.json["data"]]
+    ids = ["toy,m", "claude-ccr/toy,m", "spare,m", "claude-ccr/spare,m"]
+    assert ids == [model["id"] for model in listed.json["data"]]
     assert (False, "list") == (listed.json["has_more"], listed.json["object"])
     assert ("m (spare)", "model") == (one.json["display_name"], one.json["type"])
     assert 404 == none.status
@@ -244,3 +245,15 @@ async def test_lifespan() -> None:
 
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
     assert [True] == ready
+
+
+async def test_alias_of_a_model_leads_to_it() -> None:
+    """
+    The name under which Claude Code's picker shows a model is routed like the model's own.
+    """
+    app, sender = toy_app(stream(b'data: {"text":"a"}\n\n', b'data: {"end":true}\n\n'))
+
+    got = await call(app, "POST", "/toy", ask(model="claude-ccr/spare,m", stream=True))
+
+    assert got.headers["x-ccr-route"].startswith("spare,m;")
+    assert "m" == sender.sent[0][1]["model"]

@@ -142,6 +142,7 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
     from ccr_core.server import bind_address, serve
 
     _log_to_stderr(config)
+    written = (config.host, config.port)
     config = attrs.evolve(
         config,
         port=options.port if options.port is not None else process.service_port(config.port),
@@ -181,9 +182,15 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
         if log_file is None:
             print('Claude Code through it: "ccr code". To stop it: Ctrl-C.', flush=True)
 
+    def again() -> tuple[Config, Registry]:
+        changed, plugins = load(options, config.source)
+        if (changed.host, changed.port) != written:
+            note("HOST or PORT has changed; that takes effect with: ccr restart")
+        return attrs.evolve(changed, host=config.host, port=config.port), plugins
+
     signal.signal(signal.SIGTERM, _end)
     try:
-        return serve(config, registry, host=address, port=config.port, on_ready=ready)
+        return serve(config, registry, host=address, port=config.port, on_ready=ready, again=again)
     except KeyboardInterrupt:
         return 0
     except SystemExit as ended:
@@ -201,12 +208,18 @@ def _end(number: int, frame: object) -> None:
 
 def prepare(options: Options) -> tuple[Config, Registry]:
     """The configuration (a first one is written if there is none) and the plugins, with the options applied."""
-    from ccr_core import config as configuration
-    from ccr_core import plugins
     from ccr_core.cli import firstrun
 
     _choose_plugins(options)
-    config = configuration.load(firstrun.ensure(options.config))
+    return load(options, firstrun.ensure(options.config))
+
+
+def load(options: Options, path: Path | None) -> tuple[Config, Registry]:
+    """The configuration at ``path`` and the plugins, with the options applied."""
+    from ccr_core import config as configuration
+    from ccr_core import plugins
+
+    config = configuration.load(path)
     if options.log_level is not None:
         config = attrs.evolve(config, log_level=options.log_level)
     registry = plugins.load(disabled=config.disabled_plugins)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
@@ -21,6 +22,7 @@ from ccr_core.hookspecs import hookimpl
 from ccr_core.messages import JSON
 from ccr_core.observe import Finished, Observation, Observer
 from ccr_core.plugins import Registry, load
+from ccr_core.projects import Projects
 from ccr_core.runtime import build
 from ccr_core.server import App, create_app
 from ccr_core.spec import ObserverSpec
@@ -329,6 +331,9 @@ class Harness:
         self.runtime = build(configuration, self.registry)
         self.upstream = upstream
         self.app: App = create_app(self.runtime, upstream)
+        # No project of the person who runs the tests takes part.
+        nowhere = Path("/nonexistent")
+        self.app.engine.projects = Projects(nowhere, nowhere)
         self._ending: asyncio.Event | None = None
         self._lifespan: asyncio.Task[None] | None = None
 

@@ -93,8 +93,8 @@ class Decoder(Push[Chunk, Event]):
         self._last: _Item | None = None
         self._ids: dict[str, _Item] = {}
         """Id → item, for events that do not say their place."""
-        self._seen: set[str] = set()
-        """The ids of items that are done."""
+        self._seen: set[tuple[str, str]] = set()
+        """What names the items that are done."""
         self._calls = False
         self._spoke = False
         self._searches = 0
@@ -181,8 +181,7 @@ class Decoder(Push[Chunk, Event]):
             if not isinstance(whole, dict):
                 continue
             item = self._items.get(place)
-            known = {str(whole[name]) for name in ("id", "call_id") if whole.get(name)}
-            if (item is not None and item.done) or known & self._seen:
+            if (item is not None and item.done) or not self._seen.isdisjoint(_names(whole)):
                 continue
             self._whole(item or self._new(place, whole), whole, out)
 
@@ -255,11 +254,10 @@ class Decoder(Push[Chunk, Event]):
     def _item_done(self, data: JSON, out: list[Event]) -> None:
         self._begin({}, out)
         whole = _object(data.get("item"))
-        ident = str(whole.get("id") or "")
         place = data.get("output_index")
-        item = self._items.get(place) if place is not None else self._ids.get(ident)
+        item = self._items.get(place) if place is not None else self._ids.get(str(whole.get("id")))
         if item is not None and item.done:
-            if ident in self._seen:
+            if not self._seen.isdisjoint(_names(whole)):
                 return
             item = None
         self._whole(item or self._new(place, whole), whole, out)
@@ -279,7 +277,7 @@ class Decoder(Push[Chunk, Event]):
         elif item.kind != "compaction":
             self._other(item, whole, out)
         self._close(item, whole, out)
-        self._seen.update(str(whole[name]) for name in ("id", "call_id") if whole.get(name))
+        self._seen.update(_names(whole))
 
     def _close(self, item: _Item, whole: JSON, out: list[Event]) -> None:
         """Stop the blocks of ``item``."""
@@ -619,6 +617,11 @@ _NEWS = (
 
 def _quiet(kind: str) -> bool:
     return kind.startswith(_NEWS)
+
+
+def _names(whole: JSON) -> list[tuple[str, str]]:
+    """What names an item; a call and its result have the same ``call_id``."""
+    return [(str(whole.get("type")), str(whole[name])) for name in ("id", "call_id") if whole.get(name)]
 
 
 def _object(value: Any) -> JSON:

@@ -8,7 +8,6 @@ recognises that the conversation is too long, so that it compacts it.  Removed: 
 from __future__ import annotations
 
 import email.utils
-import html
 import math
 import re
 import time
@@ -64,6 +63,13 @@ _LONG = re.compile(
     r"(?i)context_length_exceeded|model_max_prompt_tokens_exceeded|maximum (?:context|prompt) length|context window"
     r"|(?:prompt|input) (?:is )?too long|exceeds? the (?:model'?s )?(?:maximum )?context|too many (?:input )?tokens"
 )
+_OPTIONAL = frozenset(
+    {"include", "reasoning", "text", "temperature", "top_p", "store", "service_tier", "prompt_cache_key"}
+    | {"parallel_tool_calls", "max_output_tokens"}
+)
+"""Fields without which a request still asks for the same."""
+
+_UNSUPPORTED = re.compile(r"(?i)\bunsupported\b|\bnot supported\b|\bmust be verified\b")
 _AGAIN = re.compile(r"(?i)(?:try|retry)\w* (?:again )?(?:in|after) ((?:[\d.]+ ?(?:ms|[dhms])[a-z]*[ ,]*)+)")
 _SPAN = re.compile(r"([\d.]+) ?(ms|[dhms])")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -116,13 +122,13 @@ def _codes(data: Any) -> Iterator[str]:
 def _words(data: Any, status: int) -> str:
     body = data.encode() if isinstance(data, str) else orjson.dumps(data)
     text = error_text(WireReply(status=status, body=body))
-    if re.match(r"\s*<(?:!doctype|html|head|body|center|h1|title)", text, re.IGNORECASE):
-        text = re.sub(r"(?is)<(script|style|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", " ", text)
-        text = " ".join(html.unescape(text).split())
     error = data.get("error") if isinstance(data, dict) else None
     named = error.get("param") if isinstance(error, dict) else None
     if isinstance(named, str) and named and named not in text:
-        text = f"{text} (param: {named})"
+        # The engine leaves out what is called an unsupported parameter, and asks again.
+        optional = named.partition(".")[0] in _OPTIONAL and _UNSUPPORTED.search(text)
+        what = "unsupported parameter" if status == 400 and optional else "param"
+        text = f"{text} ({what}: {named})"
     return _SECRET.sub("***", text)[:2000] or f"the provider answered with status {status} and no text"
 
 

@@ -57,10 +57,14 @@ class Items:
             return Told(note=f"the provider looked into the page {action.get('url')}")
         query = str(action.get("query") or "; ".join(map(str, action.get("queries") or ())))
         self.queries.append(query)
-        content: Any = search_results((str(one["url"]), "") for one in action.get("sources") or () if one.get("url"))
+        sources = [one for one in action.get("sources") or () if isinstance(one, dict)]
+        content: Any = search_results((str(one["url"]), "") for one in sources if one.get("url"))
         if item.get("status") == "failed":
             content = {"type": "web_search_tool_result_error", "error_code": "unavailable"}
-        return Told(search_blocks(query, content), searches=1)
+        others = ", ".join(str(one.get("name") or one.get("type")) for one in sources if not one.get("url"))
+        return Told(
+            search_blocks(query, content), f"sources without an address: {others}" if others else "", searches=1
+        )
 
     def _code_interpreter_call(self, item: JSON) -> Told:
         # xAI gives the code as the argument of a call.

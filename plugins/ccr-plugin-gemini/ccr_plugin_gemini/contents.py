@@ -281,8 +281,9 @@ class _Conversation:
 
     def _file(self, source: JSON, what: str, usual: str) -> JSON:
         kind = source.get("type")
-        if kind == "base64":
-            media, data = str(source.get("media_type") or ""), str(source.get("data") or "")
+        uri = str(source.get("url") or "") if kind == "url" else ""
+        if kind == "base64" or uri.startswith("data:"):
+            media, data = str(source.get("media_type") or ""), uri or str(source.get("data") or "")
             if data.startswith("data:"):
                 head, _, data = data.partition(",")
                 media = media or head.removeprefix("data:").partition(";")[0]
@@ -291,8 +292,7 @@ class _Conversation:
                 return {"inlineData": {"mimeType": media, "data": data}}
             self._lost[f"{what}s of type {media} left out"] += 1
             return {"text": f"[{what} omitted: this model cannot be given {media}]"}
-        if kind == "url" and self._options.urls:
-            uri = str(source.get("url") or "")
+        if uri and self._options.urls:
             ending = uri.partition("?")[0].rpartition(".")[2].casefold()
             return {"fileData": {"mimeType": _TYPES.get(ending, usual), "fileUri": uri}}
         self._lost[f"{what}s left out"] += 1

@@ -7,6 +7,7 @@ second reader.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -333,9 +334,22 @@ class Decoder(Push[Chunk, Event]):
         self._count += 1
         self._calls += 1
         self._useful = True
-        self._growing = call = _Call(("tool", self._count), ident, self._names.get(name, name))
+        self._growing = call = _Call(("tool", self._count), ident, self._name(name))
         out.append(BlockStart(call.key, {"type": "tool_use", "id": ident, "name": call.name, "input": {}}))
         return call
+
+    def _name(self, name: str) -> str:
+        """The tool that is meant: models have been seen to put a module before the name (``default_api.Read``)."""
+        name = self._names.get(name, name)
+        tools = {str(tool.get("name")) for tool in self._request.tools}
+        if name in tools:
+            return name
+        short = re.split(r"[.:]", name)[-1]
+        meant = self._names.get(short, short)
+        if meant not in tools:
+            return name
+        self._note("tools", f"the model called {name}; taken for {meant}")
+        return meant
 
     def _finish_call(self, out: list[Event]) -> None:
         call, self._growing = self._growing, None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, UpstreamError, WireReply, WireRequest
 
 from .options import Options
+
+if TYPE_CHECKING:
+    from .families import Family
 
 _DEFAULT = Options()
 
@@ -16,8 +19,9 @@ class Gemini(Dialect):
     """The Gemini API: ``POST …/models/{model}:generateContent``, answered whole or as server-sent chunks.
 
     A service that sends the same requests to another place, or in an envelope, overrides :meth:`url`,
-    :meth:`headers`, :meth:`wrap` and :meth:`unwrap`; one whose models are called otherwise :meth:`model`.  One with
-    other habits makes its ``options`` a subclass of :class:`~ccr_plugin_gemini.Options` with other defaults.
+    :meth:`headers`, :meth:`wrap` and :meth:`unwrap`; one whose models are called otherwise, or are others,
+    :meth:`model` and :meth:`family`.  One with other habits makes its ``options`` a subclass of
+    :class:`~ccr_plugin_gemini.Options` with other defaults.
     """
 
     name: ClassVar[str] = "gemini"
@@ -33,6 +37,12 @@ class Gemini(Dialect):
     def model(self, ctx: Context) -> str:
         """The name of the model as this service has it."""
         return ctx.target.model
+
+    def family(self, ctx: Context) -> Family:
+        """What is known of the model."""
+        from .families import family_of
+
+        return family_of(self.model(ctx))
 
     def url(self, ctx: Context, stream: bool) -> str:
         """Where a request goes."""
@@ -68,7 +78,7 @@ class Gemini(Dialect):
         """``request`` in the Gemini format."""
         from .encode import body
 
-        made = body(request, ctx, self.settings(ctx), self.model(ctx), self.maker)
+        made = body(request, ctx, self.settings(ctx), self.family(ctx), self.maker)
         return WireRequest(
             url=self.url(ctx, request.stream),
             headers=self.headers(request, ctx),

@@ -14,7 +14,7 @@ from ccr_core import JSON, Context, Request
 
 from . import thinking, tools
 from .contents import contents
-from .families import Family, family_of
+from .families import Family
 from .options import Options
 from .schema import openapi, plain
 
@@ -28,9 +28,8 @@ STOP_MAX = 5
 CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT", "CIVIC_INTEGRITY")
 
 
-def body(request: Request, ctx: Context, options: Options, model: str, maker: str) -> JSON:
-    """The body for ``model``; ``maker`` is who may read sealed thinking."""
-    family = family_of(model)
+def body(request: Request, ctx: Context, options: Options, family: Family, maker: str) -> JSON:
+    """The body for a model of ``family``; ``maker`` is who may read sealed thinking."""
     unread = sorted(request.body.keys() - READ)
     if unread:
         ctx.note("body", f"fields without a counterpart left out: {', '.join(unread)}")

@@ -36,6 +36,9 @@ class Family:
     max_budget: int = 24576
     """With ``budget``: the largest."""
 
+    dynamic: bool = True
+    """With ``budget``: whether -1 leaves it to the model."""
+
     can_stop: bool = True
     """Whether thinking can be switched off."""
 

@@ -80,15 +80,18 @@ class Grounding:
     @property
     def searches(self) -> int:
         """How many searches were made."""
-        return max(len(self.queries), 1) if self.searched or self.queries or self._web else 0
+        return max(len(self.queries), 1) if self.searched or self.queries or self._found() else 0
+
+    def _found(self) -> list[JSON]:
+        """The pages that were found.  Pages that were fetched are listed as sources too; they are no search."""
+        return [source for url, source in self._web.items() if url not in self._fetched]
 
     def blocks(self) -> list[JSON]:
         """The blocks that tell the client of searches, pages and files."""
         out: list[JSON] = []
         for url, status in self._fetched.items():
             out += _fetch(url, status)
-        # Pages that were fetched are listed as sources of the web too; they are no search.
-        found = [source for url, source in self._web.items() if url not in self._fetched]
+        found = self._found()
         if found or self.queries or self.searched:
             query = ", ".join(self.queries)
             out += [

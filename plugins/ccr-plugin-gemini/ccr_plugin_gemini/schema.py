@@ -76,9 +76,7 @@ def _done(raw: bytes, strict: bool) -> tuple[JSON, tuple[str, ...]]:
     root = orjson.loads(raw)
     lost: set[str] = set()
     if strict:
-        out = _Strict(root, lost).schema(root, "")
-        if out.get("type") != "OBJECT":
-            out = {**out, "type": "OBJECT"}
+        out = _rooted(_Strict(root, lost).schema(root, ""), lost)
     else:
         out = _kept(root, "", lost)
         if out.get("type") != "object":
@@ -110,6 +108,18 @@ def _kept(node: Any, where: str, lost: set[str]) -> Any:
     return out
 
 
+def _rooted(schema: JSON, lost: set[str]) -> JSON:
+    """``schema`` as that of a function's arguments, which are one object."""
+    branches = schema.get("anyOf")
+    if isinstance(branches, list):
+        lost.add("anyOf (its branches joined)")
+        properties: JSON = {}
+        for branch in branches:
+            properties = {**(branch.get("properties") or {}), **properties}
+        return {"type": "OBJECT", "properties": properties} if properties else {"type": "OBJECT"}
+    return schema if schema.get("type") == "OBJECT" else {"type": "OBJECT"}
+
+
 class _Strict:
     """One pass over one schema, to the language of ``parameters``."""
 
@@ -121,7 +131,7 @@ class _Strict:
     def schema(self, node: Any, where: str) -> JSON:
         """``node`` and its parts."""
         if not isinstance(node, dict):
-            return {}
+            node = {}
         ref = node.get("$ref")
         if isinstance(ref, str):
             return self._inlined(node, ref, where)
@@ -131,6 +141,10 @@ class _Strict:
         self._kinds(node)
         if isinstance(node.get("$ref"), str):
             return self._inlined(node, node["$ref"], where)
+        if "anyOf" in node and node.keys() & {"properties", "items"}:
+            # The branches only say what else must hold of the one type, which cannot be said.
+            del node["anyOf"]
+            self._lost.add(f"{where}.anyOf" if where else "anyOf")
         out: JSON = {}
         kind = str(node.get("type") or "").upper()
         for name, value in node.items():
@@ -152,16 +166,23 @@ class _Strict:
                 self._lost.add(f"{here} (kept as words)")
             elif name not in _SILENT or (name == "additionalProperties" and isinstance(value, dict) and value):
                 self._lost.add(here)
-        if kind == "ARRAY" and not out.get("items"):
-            out["items"] = {"type": "STRING"}
-            self._lost.add(f"{where or 'root'} (type of items unknown, taken for text)")
+        if kind == "ARRAY" and "items" not in out:
+            out["items"] = self.schema({}, f"{where}.items" if where else "items")
+        if "type" not in out and "anyOf" not in out and where:
+            out["type"] = "STRING"
+            self._lost.add(f"{where} (of any type, taken for text)")
         if isinstance(out.get("required"), list):
             out["required"] = [name for name in out["required"] if name in out.get("properties", {})]
             if not out["required"]:
                 del out["required"]
         if remarks:
             out["description"] = " ".join(filter(None, (out.get("description"), f"({'; '.join(remarks)})")))
-        return out
+        if "anyOf" not in out:
+            return out
+        # The service suffers nothing beside ``anyOf``: what is there goes into the branches.
+        branches = out.pop("anyOf")
+        out.pop("type", None)
+        return {"anyOf": [{**out, **branch} for branch in branches]}
 
     def _inlined(self, node: JSON, ref: str, where: str) -> JSON:
         target = _resolve(self._root, ref)
@@ -242,7 +263,9 @@ class _Strict:
             if len(real) < len(branches):
                 node["nullable"] = True
             node["anyOf"] = real
-            if len(real) == 1 and isinstance(real[0], dict):
+            if not real:
+                del node["anyOf"]
+            elif len(real) == 1 and isinstance(real[0], dict):
                 del node["anyOf"]
                 mine = dict(node)
                 node.clear()

@@ -86,7 +86,7 @@ def config(request: Request, ctx: Context, options: Thinking, family: Family, li
             ctx.note("thinking", f"not asked for: {ctx.target.model} is not known to think (option thinking.style)")
         return {}, 0
     small = limit is not None and limit <= options.room
-    if wish == Wish() and small:
+    if wish.on is None and small:
         # The thoughts would use up the limit before there is an answer.
         wish = Wish(False, "none")
     if wish == Wish():
@@ -97,7 +97,9 @@ def config(request: Request, ctx: Context, options: Thinking, family: Family, li
         if level:
             out["thinkingLevel"] = level
     else:
-        out["thinkingBudget"] = _budget(wish, ctx, options, family, limit)
+        budget = _budget(wish, ctx, options, family, limit)
+        if budget is not None:
+            out["thinkingBudget"] = budget
     never = family.can_stop is False and wish.on is False
     if never and not small:
         ctx.note("thinking", f"{ctx.target.model} cannot stop thinking; asked for the least of it")
@@ -115,14 +117,14 @@ def _nearest(level: str, known: tuple[str, ...]) -> str | None:
     return min(ranked, key=lambda one: (abs(LEVELS.index(one) - place), LEVELS.index(one)), default=known[0])
 
 
-def _budget(wish: Wish, ctx: Context, options: Thinking, family: Family, limit: int | None) -> int:
+def _budget(wish: Wish, ctx: Context, options: Thinking, family: Family, limit: int | None) -> int | None:
     least = options.min_budget if options.min_budget is not None else family.min_budget
     most = options.max_budget if options.max_budget is not None else family.max_budget
     if wish.on is False:
         return 0 if family.can_stop else least
     wanted = wish.budget if wish.budget is not None else BUDGETS.get(wish.level or "")
     if wanted is None:
-        return -1
+        return -1 if family.dynamic else None
     if wanted == 0 and family.can_stop:
         return 0
     budget = min(max(wanted, least), most)

@@ -13,7 +13,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "hookspecs": ("hookimpl",),
-    "spec": ("CounterSpec", "Embedded", "ObserverSpec", "ProviderSpec", "RuleSpec", "TransformerSpec"),
+    "spec": (
+        "CounterSpec",
+        "Embedded",
+        "ObserverSpec",
+        "ProviderSpec",
+        "RuleSpec",
+        "ServerToolSpec",
+        "TransformerSpec",
+    ),
     "dialect": (
         "Context",
         "Dialect",
@@ -25,6 +33,7 @@ _HOME = {
         "error_text",
     ),
     "transform": ("Transformer",),
+    "servertool": ("ServerTool", "ToolCall", "ToolContext", "ToolResult"),
     "routing": ("Decision", "Pass", "Route", "RouteContext"),
     "push": ("Pipe", "Push", "Stage"),
     "sse": ("Chunk", "SseParser"),
@@ -275,6 +284,18 @@ if TYPE_CHECKING:
     from ccr_core.routing import Pass as Pass
     from ccr_core.routing import Route as Route
     from ccr_core.routing import RouteContext as RouteContext
+    from ccr_core.servertool import (
+        ServerTool as ServerTool,
+    )
+    from ccr_core.servertool import (
+        ToolCall as ToolCall,
+    )
+    from ccr_core.servertool import (
+        ToolContext as ToolContext,
+    )
+    from ccr_core.servertool import (
+        ToolResult as ToolResult,
+    )
     from ccr_core.spec import (
         CounterSpec as CounterSpec,
     )
@@ -289,6 +310,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.spec import (
         RuleSpec as RuleSpec,
+    )
+    from ccr_core.spec import (
+        ServerToolSpec as ServerToolSpec,
     )
     from ccr_core.spec import (
         TransformerSpec as TransformerSpec,

@@ -561,6 +561,7 @@ class Limits:
     first_byte_s: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
     idle_s: float = attrs.field(default=300, validator=attrs.validators.gt(0))
     ping_s: float = attrs.field(default=15, validator=attrs.validators.gt(0))
+    tool_rounds: int = attrs.field(default=8, validator=attrs.validators.gt(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -619,6 +620,7 @@ class Config:
     transformers: tuple[CustomTransformer, ...] = attrs.field(default=(), metadata=_keys("transformers"))
     fallback: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, metadata=_keys("fallback"))
     observers: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("observers"))
+    server_tools: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("server_tools"))
     disabled_plugins: tuple[str, ...] = attrs.field(default=(), metadata=_keys("disabled_plugins"))
     plugins: tuple[PluginUse, ...] = attrs.field(default=(), metadata=_keys("plugins", "Plugins"))
     status_line: Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("StatusLine"))

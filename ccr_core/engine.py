@@ -18,28 +18,41 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
 import orjson
 
-from ccr_core.attempt import Attempt, Way, guarded
+from ccr_core.attempt import Attempt, guarded
 from ccr_core.auth import Key
-from ccr_core.dialect import Ingress, WireReply, WireRequest
-from ccr_core.errors import AuthError, CcrError, ProtocolError, RequestError, UpstreamError
+from ccr_core.config import Limits
+from ccr_core.dialect import Ingress, Outcome, WireReply, WireRequest
+from ccr_core.errors import (
+    AuthError,
+    CcrError,
+    PluginError,
+    ProtocolError,
+    RequestError,
+    RoutingError,
+    UpstreamError,
+)
 from ccr_core.events import Event, Ping, StreamError, assemble
 from ccr_core.exchange import Exchange
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
-from ccr_core.messages import JSON, Headers, Request
+from ccr_core.messages import JSON, Headers, Request, text_of
 from ccr_core.projects import Projects
+from ccr_core.push import Pipe, Push, Stage
 from ccr_core.routing import Choice, Route, RouteContext, choose
 from ccr_core.runtime import Provider, Runtime
+from ccr_core.sequence import Sequencer
+from ccr_core.servertool import Round, ServerTool, ToolCall, ToolContext, ToolResult
 from ccr_core.tokens import Memo, parts_of
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
@@ -53,6 +66,9 @@ SLICE = 0.005
 
 INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """What of a usage report is input; the first leaves cached tokens out."""
+
+FETCHED = 4 * 1024 * 1024
+"""Bytes of a service's answer that a tool may read."""
 
 ERROR_BODY = 1024 * 1024
 """Bytes of a refusal that are read."""
@@ -297,8 +313,24 @@ class Engine:
     async def _attempt(
         self, runtime: Runtime, exchange: Exchange, route: Route, key: Key | None, ingress: Ingress, client: Client
     ) -> None:
-        attempt = Attempt(runtime, exchange.request, route, exchange.id, exchange.note)
+        request, tools = self._offer(runtime, exchange, route)
+        attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
         exchange.outcome = attempt.outcome
+        reply = await self._begin(runtime, exchange, attempt, route, key)
+        try:
+            if tools:
+                await self._rounds(runtime, exchange, attempt, reply, request, tools, key, ingress, client)
+            elif exchange.request.stream:
+                await self._stream(runtime, exchange, attempt, reply, ingress, client)
+            else:
+                await self._whole(runtime, exchange, attempt, reply, ingress, client)
+        finally:
+            reply.close()
+
+    async def _begin(
+        self, runtime: Runtime, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None
+    ) -> Reply:
+        """Send an attempt and wait for the head of its answer, for as long as the configuration allows."""
         seconds = runtime.config.limits.first_byte_s or runtime.config.api_timeout_ms / 1000
         try:
             async with asyncio.timeout(seconds):
@@ -310,13 +342,7 @@ class Engine:
             exchange.answered(error.status, error.message)
             raise
         exchange.answered(reply.status)
-        try:
-            if exchange.request.stream:
-                await self._stream(runtime, exchange, attempt, reply, ingress, client)
-            else:
-                await self._whole(runtime, exchange, attempt, reply, ingress, client)
-        finally:
-            reply.close()
+        return reply
 
     async def _send(self, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None) -> Reply:
         """Send the attempt; once more if the provider refuses a parameter that the request can do without."""
@@ -360,23 +386,14 @@ class Engine:
         way = attempt.way(ingress, exchange.request, streamed)
         limits = runtime.config.limits
         out: list[bytes] = []
-        quiet = 0.0
+
+        async def ping() -> None:
+            await self._ping(exchange, way.encoder, way.sequencer, ingress, client)
+
         try:
             if not streamed:
                 out = attempt.push_body(await _read_all(reply), way.pipe)
-            while streamed:
-                try:
-                    async with asyncio.timeout(limits.ping_s):
-                        data = await reply.read()
-                except TimeoutError:
-                    quiet += limits.ping_s
-                    if quiet >= limits.idle_s:
-                        raise UpstreamError(f"{attempt.provider.name} was silent for {quiet:g} s", 504) from None
-                    await self._ping(exchange, way, ingress, client)
-                    continue
-                quiet = 0.0
-                if not data:
-                    break
+            while streamed and (data := await self._next(limits, attempt, reply, ping)):
                 way.pipe.push(data, out)
                 if out:
                     written = b"".join(out)
@@ -385,20 +402,50 @@ class Engine:
             way.pipe.end(out)
             await _write(exchange, client, ingress, b"".join(out), last=True)
         except CcrError as error:
-            if not exchange.status and not out:
-                raise
-            # What was finished before the failure still goes out, then the failure, and no lawful end.
-            attempt.outcome.error = error.message
-            out += way.encoder.feed(StreamError(error.kind, error.message))
-            await _write(exchange, client, ingress, b"".join(out), last=True)
+            await self._broken(exchange, error, way.encoder, out, ingress, client)
             raise
 
-    async def _ping(self, exchange: Exchange, way: Way, ingress: Ingress, client: Client) -> None:
+    async def _next(self, limits: Limits, attempt: Attempt, reply: Reply, ping: Callable[[], Awaitable[None]]) -> bytes:
+        """What has arrived; ``ping`` is called while the provider is silent, until it has been so for too long."""
+        quiet = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(limits.ping_s):
+                    return await reply.read()
+            except TimeoutError:
+                quiet += limits.ping_s
+                if quiet >= limits.idle_s:
+                    raise UpstreamError(f"{attempt.provider.name} was silent for {quiet:g} s", 504) from None
+                await ping()
+
+    async def _ping(
+        self,
+        exchange: Exchange,
+        encoder: Push[Event, bytes],
+        sequencer: Sequencer | None,
+        ingress: Ingress,
+        client: Client,
+    ) -> None:
         """Tell the client that a provider which has greeted lives, to keep it from giving up."""
-        events: list[Event] = [*(way.sequencer.release() if way.sequencer else ()), Ping()]
+        events: list[Event] = [*(sequencer.release() if sequencer else ()), Ping()]
         if exchange.status or len(events) > 1:
-            data = b"".join(piece for event in events for piece in way.encoder.feed(event))
+            data = b"".join(piece for event in events for piece in encoder.feed(event))
             await _write(exchange, client, ingress, data)
+
+    async def _broken(
+        self,
+        exchange: Exchange,
+        error: CcrError,
+        encoder: Push[Event, bytes],
+        out: list[bytes],
+        ingress: Ingress,
+        client: Client,
+    ) -> None:
+        """After a failure: what was finished before it still goes out, then the failure, and no lawful end."""
+        exchange.outcome.error = error.message
+        if exchange.status or out:
+            out += encoder.feed(StreamError(error.kind, error.message))
+            await _write(exchange, client, ingress, b"".join(out), last=True)
 
     async def _whole(
         self,
@@ -414,21 +461,200 @@ class Engine:
                 data = await _read_all(reply)
         except TimeoutError:
             raise UpstreamError(f"{attempt.provider.name} did not finish its answer in time", 504) from None
-        streamed = attempt.is_stream(reply.headers)
-        if streamed or not attempt.passes_whole(ingress, data):
-            pipe = attempt.row(streamed)
-            events: list[Event] = []
-            if streamed:
-                pipe.push(data, events)
-            else:
-                events = attempt.push_body(data, pipe)
-            pipe.end(events)
-            message = assemble(events)
+        if attempt.is_stream(reply.headers) or not attempt.passes_whole(ingress, data):
+            message = assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
             data = guarded(ingress, "encode_message", lambda: ingress.encode_message(message, exchange.request))
-        exchange.streamed()
-        exchange.status = 200
-        await client.begin(200, {"content-type": "application/json", **_trace(exchange)})
-        await client.write(data, last=True)
+        await _answer(exchange, client, data)
+
+    # Tools that the router runs.
+
+    def _offer(self, runtime: Runtime, exchange: Exchange, route: Route) -> tuple[Request, list[ServerTool[Any]]]:
+        """The request with the tools that have a part in it, and these."""
+        request, taking_part = exchange.request, []
+        for item in runtime.server_tools:
+            try:
+                tool = item.spec.factory(item.options, self._tool_context(runtime, exchange, route))
+                changed = tool.on_request(request)
+            except CcrError:
+                raise
+            except Exception as error:
+                raise PluginError(item.plugin, item.spec.name, "on_request", error) from error
+            if changed is not None:
+                request = changed
+                taking_part.append(tool)
+        return request, taking_part
+
+    def _tool_context(self, runtime: Runtime, exchange: Exchange, route: Route) -> ToolContext:
+        async def ask(request: Request, text: str) -> JSON:
+            other = runtime.find(text)
+            if other is None:
+                raise RoutingError(f'no provider for "{text}"')
+            provider = runtime.providers[other.provider]
+            key = self._key(provider, request.hints.session, set())
+            attempt = Attempt(runtime, request, other, exchange.id, exchange.note)
+            reply = await self._begin(runtime, exchange, attempt, other, key)
+            try:
+                return assemble(self._events(attempt, await _read_all(reply), attempt.is_stream(reply.headers)))
+            finally:
+                reply.close()
+
+        async def fetch(wire: WireRequest) -> WireReply:
+            if self.sender is None:
+                raise UpstreamError("this engine sends nothing")
+            reply = await self.sender.send(wire, orjson.dumps(wire.body) if wire.body is not None else b"")
+            try:
+                return WireReply(status=reply.status, headers=reply.headers, body=await _read_all(reply, FETCHED))
+            finally:
+                reply.close()
+
+        return ToolContext(
+            target=runtime.providers[route.provider].target(route),
+            router=runtime.view().router,
+            config=runtime.public,
+            ask=ask,
+            fetch=fetch,
+            note=exchange.note,
+        )
+
+    def _events(self, attempt: Attempt, data: bytes, streamed: bool) -> list[Event]:
+        """The lawful events of an answer of which nothing was passed on while it came."""
+        pipe = attempt.row(streamed)
+        events: list[Event] = []
+        if streamed:
+            pipe.push(data, events)
+        else:
+            events = attempt.push_body(data, pipe)
+        pipe.end(events)
+        return events
+
+    async def _rounds(
+        self,
+        runtime: Runtime,
+        exchange: Exchange,
+        attempt: Attempt,
+        reply: Reply,
+        request: Request,
+        tools: list[ServerTool[Any]],
+        key: Key | None,
+        ingress: Ingress,
+        client: Client,
+    ) -> None:
+        """Answer in rounds: run the calls that are the router's, go on with their results, join all into one answer."""
+        streaming = exchange.request.stream
+        route = exchange.route
+        assert route is not None
+        limits = runtime.config.limits
+        outcome = exchange.outcome = Outcome()
+        sequencer = Sequencer(outcome)
+        encoder: Push[Event, bytes] = guarded(ingress, "encoder", lambda: ingress.encoder(exchange.request))
+        last_stage = [Stage.of(encoder, ingress.name)] if streaming else []
+        back = Pipe([Stage.of(sequencer, "sequencer"), *last_stage])
+        mine = {name: tool for tool in tools for name in tool.names()}
+        out: list[Any] = []
+
+        async def give(events: Iterable[Event]) -> None:
+            for event in events:
+                back.push(event, out)
+            if streaming and out:
+                data = b"".join(out)
+                out.clear()
+                await _write(exchange, client, ingress, data)
+
+        async def ping() -> None:
+            if streaming:
+                await self._ping(exchange, encoder, sequencer, ingress, client)
+
+        try:
+            outputs = 0
+            for number in itertools.count():
+                this = Round(number, frozenset(mine), outputs)
+                streamed = attempt.is_stream(reply.headers)
+                pipe = attempt.row(streamed)
+                events: list[Event] = []
+                if not streamed:
+                    events = attempt.push_body(await _read_all(reply), pipe)
+                while streamed and (data := await self._next(limits, attempt, reply, ping)):
+                    try:
+                        pipe.push(data, events)
+                    finally:
+                        await give(passed for event in events for passed in this.feed(event))
+                        events.clear()
+                pipe.end(events)
+                await give(passed for event in events for passed in this.feed(event))
+                if not this.calls:
+                    await give(this.ending())
+                    break
+                results = await self._run(this.calls, mine, exchange, limits, ping)
+                if this.others or number + 1 >= limits.tool_rounds:
+                    if not this.others:
+                        exchange.note("rounds", f"ended after {number + 1} rounds of the router's tools")
+                    await give(this.ending(_shown(this.calls, results)))
+                    break
+                await give(this.showing(block for result in results for block in result.shown))
+                request, outputs = this.follow_up(request, results), this.usage().get("output_tokens", 0)
+                reply.close()
+                attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
+                reply = await self._begin(runtime, exchange, attempt, route, key)
+            back.end(out)
+            if streaming:
+                await _write(exchange, client, ingress, b"".join(out), last=True)
+            else:
+                message = assemble(out)
+                data = guarded(ingress, "encode_message", lambda: ingress.encode_message(message, exchange.request))
+                await _answer(exchange, client, data)
+        except CcrError as error:
+            if streaming:
+                await self._broken(exchange, error, encoder, out, ingress, client)
+            raise
+        finally:
+            reply.close()
+
+    async def _run(
+        self,
+        calls: Sequence[ToolCall],
+        mine: Mapping[str, ServerTool[Any]],
+        exchange: Exchange,
+        limits: Limits,
+        ping: Callable[[], Awaitable[None]],
+    ) -> list[ToolResult]:
+        """Run the calls side by side, keeping the client informed that something happens."""
+
+        async def run(call: ToolCall) -> ToolResult:
+            try:
+                result = await mine[call.name].run(call)
+            except Exception as error:
+                words = error.message if isinstance(error, CcrError) else f"{type(error).__name__}: {error}"
+                log.warning("%s: the tool %s failed: %s", exchange.id, call.name, words)
+                exchange.note("tool", f"{call.name} failed: {words[:200]}")
+                return ToolResult(content=f"{call.name} failed: {words}", is_error=True)
+            exchange.note("tool", f"{call.name} ran")
+            return result
+
+        tasks = [asyncio.create_task(run(call)) for call in calls]
+        try:
+            while (await asyncio.wait(tasks, timeout=limits.ping_s))[1]:
+                await ping()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [task.result() for task in tasks]
+
+
+def _shown(calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> Iterator[JSON]:
+    """What the client sees of results that the model will not: they stay in the conversation as blocks of this turn."""
+    for call, result in zip(calls, results, strict=True):
+        if result.shown:
+            yield from result.shown
+        else:
+            yield {"type": "text", "text": f"[{call.name}] {text_of(result.content)}"}
+
+
+async def _answer(exchange: Exchange, client: Client, data: bytes) -> None:
+    """A whole answer for the client."""
+    exchange.streamed()
+    exchange.status = 200
+    await client.begin(200, {"content-type": "application/json", **_trace(exchange)})
+    await client.write(data, last=True)
 
 
 def fallbacks(runtime: Runtime, choice: Choice) -> list[Route]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 import pluggy
 
 from ccr_core.dialect import Dialect, Ingress
-from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, TransformerSpec
+from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, ServerToolSpec, TransformerSpec
 
 hookspec = pluggy.HookspecMarker("ccr")
 hookimpl = pluggy.HookimplMarker("ccr")
@@ -118,6 +118,21 @@ def ccr_observers() -> Iterable[ObserverSpec]:  # type: ignore[empty-body]
     Called once when the router starts and once per reload.
 
     Return any number of :class:`~ccr_core.spec.ObserverSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_server_tools() -> Iterable[ServerToolSpec]:  # type: ignore[empty-body]
+    """Offer tools that the router runs itself, inside an exchange.
+
+    Called once when the router starts and once per reload; a tool is made for each attempt and decides then whether
+    it has a part in the request.
+
+    Return any number of :class:`~ccr_core.spec.ServerToolSpec`.
 
     If this raises, the plugin is listed as failed and none of its values are used.
 

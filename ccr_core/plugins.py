@@ -20,7 +20,7 @@ from ccr_core import hookspecs
 from ccr_core.dialect import Dialect, Ingress
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
-from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, TransformerSpec
+from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, ServerToolSpec, TransformerSpec
 
 log = logging.getLogger("ccr.plugins")
 
@@ -34,6 +34,7 @@ HOOKS: Mapping[str, type[Any]] = {
     "ccr_rules": RuleSpec,
     "ccr_token_counters": CounterSpec,
     "ccr_observers": ObserverSpec,
+    "ccr_server_tools": ServerToolSpec,
 }
 """Hook → what its implementations give."""
 
@@ -78,6 +79,7 @@ class Registry:
         self.transformers: Mapping[str, Contributed[TransformerSpec]] = values["ccr_transformers"]
         self.rules: Mapping[str, Contributed[RuleSpec]] = values["ccr_rules"]
         self.counters: Mapping[str, Contributed[CounterSpec]] = values["ccr_token_counters"]
+        self.server_tools: Mapping[str, Contributed[ServerToolSpec]] = values["ccr_server_tools"]
         self.observers: Mapping[str, Contributed[ObserverSpec]] = values["ccr_observers"]
 
     def failed(self) -> str:

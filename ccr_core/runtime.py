@@ -37,7 +37,7 @@ from ccr_core.errors import AuthError
 from ccr_core.messages import JSON
 from ccr_core.plugins import Contributed, Registry
 from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
-from ccr_core.spec import CounterSpec, ProviderSpec, TransformerSpec
+from ccr_core.spec import CounterSpec, ProviderSpec, ServerToolSpec, TransformerSpec
 from ccr_core.tokens import Counter
 from ccr_core.transform import Step
 
@@ -122,6 +122,7 @@ class Runtime:
     providers: Mapping[str, Provider]
     ingresses: tuple[Contributed[Ingress], ...]
     rules: tuple[Rule, ...]
+    server_tools: tuple[OfferedTool, ...]
     watch: observe.Watch
     warnings: tuple[str, ...]
     models: Mapping[str, Sequence[str]]
@@ -200,6 +201,15 @@ class Runtime:
 
 
 @attrs.frozen
+class OfferedTool:
+    """A tool that the router may run, its checked options, and who contributes it."""
+
+    spec: ServerToolSpec
+    options: Any
+    plugin: str
+
+
+@attrs.frozen
 class View:
     """The rules as one project or session sees them."""
 
@@ -260,6 +270,12 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     default = config.router.default
     if default is not None and find_route(default, models) is None:
         problems.add("Router.default", f'no provider for "{default}"; known: {", ".join(models) or "none"}')
+    tools = tuple(
+        OfferedTool(spec, options, plugin)
+        for spec, options, plugin in _chosen(
+            "server_tools", config.server_tools, registry.server_tools, True, registry, problems
+        )
+    )
     watchers = _observers(config, registry, problems, watch)
     problems.raise_if_any(config.source)
     if not registry.ingresses:
@@ -270,6 +286,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         providers=providers,
         ingresses=tuple(registry.ingresses.values()),
         rules=rules,
+        server_tools=tools,
         watch=observe.Watch(watchers),
         warnings=tuple(warnings),
         models=models,
@@ -522,30 +539,43 @@ def _rule_options(registry: Registry, table: Mapping[str, Any], where: str, prob
     return dict(zip([name for name, _ in with_options], made, strict=True))
 
 
-def _observers(
-    config: Config, registry: Registry, problems: Problems, make: bool
-) -> list[tuple[str, observe.Observer, frozenset[type]]]:
-    for name in config.observers:
-        if name not in registry.observers:
-            problems.add(
-                f"observers.{name}",
-                f'no observer "{name}"{did_you_mean(name, registry.observers)}{registry.failed()}',
-            )
-    made = []
-    for name, contributed in registry.observers.items():
+def _chosen(
+    key: str,
+    given: Mapping[str, Mapping[str, Any] | bool],
+    offered: Mapping[str, Contributed[Any]],
+    on: bool,
+    registry: Registry,
+    problems: Problems,
+) -> list[tuple[Any, Any, str]]:
+    """What of ``offered`` takes part: all that do so by default, less what ``given`` switches off; with options."""
+    for name in given:
+        if name not in offered:
+            problems.add(f"{key}.{name}", f'nothing is called "{name}"{did_you_mean(name, offered)}{registry.failed()}')
+    chosen = []
+    for name, contributed in offered.items():
         spec = contributed.value
-        given = config.observers.get(name, spec.default and config.log)
-        if given is False:
+        table = given.get(name, spec.default and on)
+        if table is False:
             continue
         options = None
         if spec.options is not None:
-            table: JSON = dict(given) if isinstance(given, Mapping) else {}
-            options = structure(spec.options, table, f"observers.{name}", problems, f"option of {name}")
-        if problems.items or not make:
-            # Not made while something is wrong: an observer may open files.
-            continue
+            own: JSON = dict(table) if isinstance(table, Mapping) else {}
+            options = structure(spec.options, own, f"{key}.{name}", problems, f"option of {name}")
+        chosen.append((spec, options, str(contributed.plugin)))
+    return chosen
+
+
+def _observers(
+    config: Config, registry: Registry, problems: Problems, make: bool
+) -> list[tuple[str, observe.Observer, frozenset[type]]]:
+    chosen = _chosen("observers", config.observers, registry.observers, config.log, registry, problems)
+    made: list[tuple[str, observe.Observer, frozenset[type]]] = []
+    if problems.items or not make:
+        # Not made while something is wrong: an observer may open files.
+        return made
+    for spec, options, plugin in chosen:
         try:
-            made.append((name, spec.factory(options, home()), spec.wants))
+            made.append((spec.name, spec.factory(options, home()), spec.wants))
         except Exception as error:
-            log.warning("observer %s (plugin %s) is off: %s: %s", name, contributed.plugin, type(error).__name__, error)
+            log.warning("observer %s (plugin %s) is off: %s: %s", spec.name, plugin, type(error).__name__, error)
     return made

@@ -14,6 +14,7 @@ from ccr_core.dialect import Context, WireRequest
 from ccr_core.messages import Headers, Request
 from ccr_core.observe import Observer
 from ccr_core.routing import Decision, Pass, RouteContext
+from ccr_core.servertool import ServerTool, ToolContext
 from ccr_core.tokens import Counter
 from ccr_core.transform import Transformer
 
@@ -89,6 +90,21 @@ class ProviderSpec:
     headers: Headers = attrs.Factory(dict)
     embedded: Embedded | None = None
     probe: str | None = None
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class ServerToolSpec:
+    """A tool that the router runs itself.
+
+    ``server_tools`` in the configuration gives it options or switches it off; ``default`` says whether it is on
+    without being named there.
+    """
+
+    name: str
+    factory: Callable[[Any, ToolContext], ServerTool[Any]]
+    options: type[Any] | None = None
+    default: bool = True
     summary: str = ""
 
 

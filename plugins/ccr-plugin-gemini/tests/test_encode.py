@@ -258,6 +258,8 @@ def test_empty_messages_are_left_out() -> None:
 
     assert [user(text("hi"), text("there"))] == sent.contents
     assert [user(text(" "))] == send(say(("user", ""))).contents
+    between = send(say(("user", "hi"), ("assistant", "a"), ("user", ""), ("assistant", "b"), ("user", "go on")))
+    assert [user(text("hi")), model(text("a"), text("b")), user(text("go on"))] == between.contents
 
 
 def test_a_model_without_instruction() -> None:
@@ -608,7 +610,8 @@ def test_deferred_tools() -> None:
         return [one["name"] for one in sent.body["tools"][0]["functionDeclarations"]]
 
     assert ["ToolSearch", "One", "Two"] == names(send(say(*turns, tools=[tool("ToolSearch"), *deferred])))
-    everything = send(say(*turns, tools=[server, *deferred]))
+    placeholder = {**tool("DeferredToolPlaceholder"), "defer_loading": True}
+    everything = send(say(*turns, tools=[server, placeholder, *deferred]))
     assert ["One", "Two", "Three"] == names(everything)
     assert everything.noted("all deferred tools are offered")
 

@@ -35,13 +35,21 @@ def dialect_options(options: Options) -> Mapping[str, Mapping[str, Any]]:
         "openai-chat": {
             "max_tokens_field": "max_completion_tokens",
             "max_output": int(options.max_tokens),
+            "reasoning": {"replay": "none"},
             "tools": {"parallel_flag": False},
             "content": {"images": "none"},
             "models": {
                 "*gpt-oss*": {
-                    "reasoning": {"style": "reasoning_effort", "can_disable": False, "replay_as": "reasoning"}
+                    "reasoning": {
+                        "style": "reasoning_effort",
+                        "can_disable": False,
+                        "replay": "tool_loop",
+                        "replay_as": "reasoning",
+                    }
                 },
-                "*glm*": {"reasoning": {"style": "disable_reasoning", "replay_as": "think_tags"}},
+                "*glm*": {
+                    "reasoning": {"style": "disable_reasoning", "replay": "tool_loop", "replay_as": "think_tags"}
+                },
             },
         }
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Request, Transformer, TransformerSpec, WireRequest, hookimpl
+from ccr_core import JSON, Request, Transformer, TransformerSpec, hookimpl
 
 
 def _count(options: Options, field: attrs.Attribute[Any], value: int | str | None) -> None:
@@ -30,7 +30,7 @@ class Options:
 
 
 class DeepSeek(Transformer[Options]):
-    """Caps the answer if told to, and does not force tools on a model that thinks."""
+    """Caps the answer if told to; the rest is options of the dialect."""
 
     def on_request(self, request: Request) -> Request:
         """The request with at most the configured tokens."""
@@ -40,29 +40,32 @@ class DeepSeek(Transformer[Options]):
             return request
         return request.with_(max_tokens=int(limit))
 
-    def on_wire_request(self, wire: WireRequest) -> WireRequest:
-        """The request without a demand for tools that a thinking model refuses."""
-        body = wire.body or {}
-        thinking = body.get("thinking")
-        thinks = isinstance(thinking, dict) and thinking.get("type") == "enabled" and "messages" in body
-        choice = body.get("tool_choice")
-        forced = choice == "required" or (isinstance(choice, dict) and choice.get("type") == "function")
-        if not (thinks and forced):
-            return wire
-        self.ctx.note("deepseek", "the model is free to call no tool: it cannot be forced to while it thinks")
-        return attrs.evolve(wire, body={**body, "tool_choice": "auto"})
 
-
-CHAT: JSON = {
+_REPLAY = {"replay": "required_empty", "replay_as": "reasoning_content"}
+_OWN: JSON = {
     "reasoning": {
         "style": "thinking",
         "effort_too": True,
         "levels": ["low", "medium", "high", "max"],
-        "replay": "required_empty",
-        "replay_as": "reasoning_content",
-    },
+        "forced_tools": False,
+        **_REPLAY,
+    }
 }
-"""Options of the chat completions format."""
+"""For models under the names that DeepSeek itself gives them."""
+
+CHAT: JSON = {
+    "models": {
+        "*deepseek-v4*": {"reasoning": _REPLAY},
+        "deepseek-v4-pro": _OWN,
+        "deepseek-v4-flash": _OWN,
+        "deepseek-flash": _OWN,
+    }
+}
+"""Options of the chat completions format.
+
+Other services ask the same models for thinking in ways of their own, and older models refuse to be asked.  Where
+nothing is said here, thinking is read and given back in ``reasoning_content`` anyway.
+"""
 
 
 @hookimpl

@@ -19,12 +19,13 @@ PLUGINS = [plugin, ccr_plugin_openai_chat, standins.ingress, standins.dialect, s
 (SPEC,) = plugin.ccr_transformers()
 ON = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
 OFF = {"thinking": {"type": "disabled"}}
+OWN = config("deepseek", ["deepseek-v4-pro"], use=["deepseek"])
 
 
 def test_the_plugin_keeps_the_rules() -> None:
     """The checks that every plugin and transformer has to pass find nothing."""
     check_plugin(plugin)
-    check_transformer(SPEC, bodies=[{"messages": [], "thinking": {"type": "enabled"}, "tool_choice": "required"}])
+    check_transformer(SPEC)
     check_transformer(SPEC, {"max_tokens": 8192})
 
 
@@ -43,7 +44,7 @@ def test_the_plugin_keeps_the_rules() -> None:
 )
 async def test_thinking_is_asked_for(ccr: Make, client: dict[str, Any], expected: dict[str, Any]) -> None:
     """The service is asked in its own words."""
-    body = (await ccr(config(use=["deepseek"]), plugins=PLUGINS).explain(ask(**client)))["body"]
+    body = (await ccr(OWN, plugins=PLUGINS).explain(ask(**client)))["body"]
 
     assert expected == {name: body[name] for name in ("thinking", "reasoning_effort") if name in body}
 
@@ -68,31 +69,39 @@ def test_bad_limit(limit: Any) -> None:
         Trial(SPEC, {"max_tokens": limit})
 
 
-@pytest.mark.parametrize(
-    ("client", "choice", "expected"),
-    [
-        (ON, {"type": "any"}, "auto"),
-        (ON, {"type": "tool", "name": "Read"}, "auto"),
-        (ON, {"type": "none"}, "none"),
-        (OFF, {"type": "any"}, "required"),
-        ({}, {"type": "any"}, "required"),
-    ],
-    ids=["some", "one", "none", "some without thinking", "some, nothing said of thinking"],
-)
-async def test_forced_tools(ccr: Make, client: Any, choice: dict[str, Any], expected: str) -> None:
-    """A demand for a tool is a wish while the model thinks, and the note says so."""
-    router = ccr(config(use=["deepseek"]), plugins=PLUGINS)
+@pytest.mark.parametrize("model", ["deepseek-v3-250324", "deepseek-ai/DeepSeek-V4", "deepseek-chat"])
+async def test_other_services(ccr: Make, model: str) -> None:
+    """Under other names, at other services, no field is sent that might be refused."""
+    router = ccr(config("other", [model], use=["deepseek"]), plugins=PLUGINS)
 
-    explained = await router.explain(ask(tools=["Read"], tool_choice=choice, **client))
+    body = (await router.explain(ask(model=f"other,{model}", **ON)))["body"]
 
-    noted = "deepseek" in [note["key"] for note in explained["notes"]]
-    assert (expected, expected == "auto") == (explained["body"]["tool_choice"], noted)
+    assert {"thinking", "reasoning_effort"}.isdisjoint(body)
+
+
+async def test_the_way_of_the_service_stays(ccr: Make) -> None:
+    """Where the provider's options say how a model is asked, the transformer does not change it."""
+    style = {"reasoning": {"style": "enable_thinking"}}
+    given = config("other", ["x/DeepSeek-V4"], use=["deepseek"], options=style)
+
+    body = (await ccr(given, plugins=PLUGINS).explain(ask(model="other,x/DeepSeek-V4", **ON)))["body"]
+
+    assert (True, False) == (body["enable_thinking"], "thinking" in body)
+
+
+async def test_forced_tools(ccr: Make) -> None:
+    """A request that forces a tool is made without thinking."""
+    body = ask(tools=["Read"], tool_choice={"type": "any"}, **ON)
+
+    sent = (await ccr(OWN, plugins=PLUGINS).explain(body))["body"]
+
+    assert ("required", {"type": "disabled"}) == (sent["tool_choice"], sent["thinking"])
 
 
 async def test_thinking_goes_back(ccr: Make, upstream: Upstream) -> None:
     """The thinking that came goes back with its message, and an empty one with the messages of other models."""
     upstream.stream(RECORDINGS / "deepseek.deferred-capability-with-thinking.1")
-    router = ccr(config(use=["deepseek"]), plugins=PLUGINS)
+    router = ccr(OWN, plugins=PLUGINS)
     first = await router.messages(ask(stream=False))
     assert first.thinking
     results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "4"} for call in first.tool_uses]

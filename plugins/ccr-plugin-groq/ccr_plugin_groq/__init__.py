@@ -8,31 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
-
-from ccr_core import JSON, Transformer, TransformerSpec, WireRequest, hookimpl
-
-
-class Groq(Transformer[None]):
-    """Says in Groq's words how hard a model of the Qwen family shall think."""
-
-    def on_wire_request(self, wire: WireRequest) -> WireRequest:
-        """The request; Qwen models know only ``none`` and ``default``, not a level."""
-        body = wire.body or {}
-        level = body.get("reasoning_effort")
-        if level in (None, "none", "default") or "qwen" not in self.ctx.target.model.casefold():
-            return wire
-        return attrs.evolve(wire, body={**body, "reasoning_effort": "default"})
-
+from ccr_core import JSON, Transformer, TransformerSpec, hookimpl
 
 CHAT: JSON = {
-    "cache_marks": 0,
-    "top_k": False,
-    "tools": {"schema": "light"},
+    "max_tokens_field": "max_completion_tokens",
+    "reasoning": {"replay": "none"},
+    "tools": {"max_count": 128},
     "models": {
-        "*gpt-oss*": {"reasoning": {"style": "reasoning_effort", "can_disable": False}},
+        "*gpt-oss*": {"reasoning": {"style": "reasoning_effort", "can_disable": False, "replay": "tool_loop"}},
         "*qwen3*": {
-            "reasoning": {"style": "reasoning_effort", "levels": ["none", "low", "medium", "high"]},
+            "reasoning": {"style": "reasoning_effort", "levels": ["none", "default"]},
             "body": {"reasoning_format": "parsed"},
         },
         "*deepseek-r1*": {"body": {"reasoning_format": "parsed"}},
@@ -46,7 +31,7 @@ def ccr_transformers() -> Iterable[TransformerSpec]:
     """Offer the transformer ``groq``."""
     yield TransformerSpec(
         name="groq",
-        factory=Groq,
+        factory=Transformer,
         dialect_options={"openai-chat": CHAT},
         summary="Speak to Groq: thinking, and no fields that it refuses.",
     )

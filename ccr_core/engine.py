@@ -53,7 +53,7 @@ from ccr_core.routing import Choice, Route, RouteContext, choose
 from ccr_core.runtime import Provider, Runtime
 from ccr_core.sequence import Sequencer
 from ccr_core.servertool import Round, ServerTool, ToolCall, ToolContext, ToolResult
-from ccr_core.tokens import Memo, parts_of
+from ccr_core.tokens import Counter, Memo, parts_of
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
@@ -96,16 +96,26 @@ class Engine:
         self.projects = Projects()
         self.learned = Learned()
         self._usage: OrderedDict[str, JSON] = OrderedDict()
-        self._ratios: OrderedDict[str, float] = OrderedDict()
+        self._ratios: OrderedDict[tuple[str, Route], tuple[float, int]] = OrderedDict()
         self._memos: dict[str, Memo] = {}
         self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._turn: dict[str, float] = {}
         self._running: dict[Runtime, int] = {runtime: 0}
 
     def swap(self, runtime: Runtime) -> None:
-        """Serve new exchanges with ``runtime``; those under way finish on theirs, whose observers then end."""
+        """Serve new exchanges with ``runtime``; those under way finish on theirs, whose observers then end.
+
+        What was learned of a provider does not hold for one that has another address or other keys now.
+        """
         old, self.runtime = self.runtime, runtime
         self._running.setdefault(runtime, 0)
+        for name, provider in old.providers.items():
+            now = runtime.providers.get(name)
+            if now is None or (now.base_url, now.keys) != (provider.base_url, provider.keys):
+                self.health.forget(name)
+                self.learned.forget(name)
+        # A counter that failed is made anew: what it lacked may be there now.
+        self._memos = {name: memo for name, memo in self._memos.items() if not memo.failed}
         self._leave(old, 0)
 
     def _leave(self, runtime: Runtime, by: int = 1) -> None:
@@ -116,12 +126,12 @@ class Engine:
 
     # Routing.
 
-    async def route(self, runtime: Runtime, request: Request) -> Choice:
-        """Choose where ``request`` goes, and say why."""
+    async def route(self, runtime: Runtime, request: Request, tokens: int | None = None) -> Choice:
+        """Choose where ``request`` goes, and say why.  ``tokens`` is its size, where that need not be counted."""
         view = runtime.view(self.projects.overlay(request.hints.session) if request.hints.session else None)
         if view.problem is not None:
             log.warning("the project's Router is not used: %s", view.problem)
-        tokens: int | None = None
+        counted: int | None = None
 
         def context(options: Any, now: Request) -> RouteContext:
             return RouteContext(
@@ -134,24 +144,31 @@ class Engine:
                 tokens=tokens,
                 last_usage=self._usage.get(now.hints.session or ""),
                 window=runtime.window,
+                count=lambda: self.count(runtime, now),
             )
 
-        if any(_needs_tokens(rule) for rule in view.rules):
-            tokens = await self.count(runtime, request)
-        return await choose(view.rules, request, context)
+        if tokens is None and any(_needs_tokens(rule) for rule in view.rules):
+            counted, tokens = await self._count(runtime, request)
+        choice = await choose(view.rules, request, context)
+        return choice if counted is None else attrs.evolve(choice, counted=counted)
 
     async def count(self, runtime: Runtime, request: Request) -> int:
         """The tokens of ``request``, counted for the model it names, else for the default route's.
 
-        Long requests are counted in slices, so that others are served meanwhile.  What the provider reported for the
-        session's earlier requests corrects the count.
+        Long requests are counted in slices, so that others are served meanwhile.  What this model's provider reported
+        for the session's earlier requests corrects the count.
         """
-        default = runtime.config.router.default
-        route = runtime.find(request.model) or (runtime.find(default) if default else None)
+        return (await self._count(runtime, request))[1]
+
+    async def _count(self, runtime: Runtime, request: Request) -> tuple[int, int]:
+        """The tokens as the counter has them, and corrected."""
+        route = _counted_for(runtime, request)
         tally = runtime.tally(request.model, route)
         memo = self._memos.get(tally.name)
         if memo is None:
-            memo = self._memos[tally.name] = Memo(tally.make())
+            counter = tally.make()
+            memo = self._memos[tally.name] = Memo(counter)
+            memo.failed = tally.contributed is not None and type(counter) is Counter
         try:
             parts = list(parts_of(request.body))
         except RecursionError:
@@ -165,7 +182,9 @@ class Engine:
                 if time.monotonic() - since > SLICE:
                     await asyncio.sleep(0)
                     since = time.monotonic()
-        return round(total * self._ratios.get(request.hints.session or "", 1.0))
+        session = request.hints.session
+        ratio, _ = self._ratios.get((session, route), (1.0, 0)) if session and route else (1.0, 0)
+        return total, round(total * ratio)
 
     # One exchange.
 
@@ -177,7 +196,7 @@ class Engine:
         except CcrError as error:
             await _refuse(ingress, error, client, {})
             return
-        exchange = Exchange(request, runtime.watch, path)
+        exchange = Exchange(request, runtime.watch, path, self.sender)
         self._running[runtime] += 1
         exchange.arrived(len(body))
         try:
@@ -203,22 +222,32 @@ class Engine:
             exchange.finished(gone)
             raise
         else:
-            self._learn_usage(exchange)
+            self._learn_usage(runtime, exchange)
             exchange.finished()
         finally:
             self._leave(runtime)
 
-    def _learn_usage(self, exchange: Exchange) -> None:
-        """Remember what the provider reported, and how far the count was off."""
+    def _learn_usage(self, runtime: Runtime, exchange: Exchange) -> None:
+        """Remember what the provider reported, and how far the count was off.
+
+        A session's requests go to several models and differ in size, so what a helper call or another model tells
+        must not correct the count of the conversation.
+        """
         session, usage = exchange.request.hints.session, exchange.outcome.usage
         if not session or not usage:
             return
         _remember(self._usage, session, usage)
-        counted = exchange.choice.tokens if exchange.choice is not None else None
+        counted = exchange.choice.counted if exchange.choice is not None else None
+        route = _counted_for(runtime, exchange.request)
+        answered = exchange.route
+        if not counted or route is None or answered is None:
+            return
+        if (answered.provider, answered.model) != (route.provider, route.model):
+            return
         reported = sum(usage.get(field) or 0 for field in INPUT)
-        if counted and reported > 1000:
-            ratio = self._ratios.get(session, 1.0) * reported / counted
-            _remember(self._ratios, session, min(2.0, max(0.5, ratio)))
+        _, size = self._ratios.get((session, route), (1.0, 0))
+        if reported > max(1000, size / 2):
+            _remember(self._ratios, (session, route), (min(2.0, max(0.5, reported / counted)), reported))
 
     async def _serve(self, runtime: Runtime, exchange: Exchange, ingress: Ingress, client: Client) -> None:
         choice = await self.route(runtime, exchange.request)
@@ -353,7 +382,7 @@ class Engine:
                 body = self.learned.apply(provider.name, route.model, wire.body, exchange.note)
                 wire = attrs.evolve(wire, body=body)
             exchange.sent(route, wire.url)
-            reply = await self._open(provider, provider.auth.apply(wire, key.token if key else None))
+            reply = await self._open(exchange, provider, provider.auth.apply(wire, key.token if key else None))
             if 200 <= reply.status < 300:
                 return reply
             try:
@@ -366,12 +395,10 @@ class Engine:
                 raise error
             exchange.answered(error.status, error.message)
 
-    async def _open(self, provider: Provider, wire: WireRequest) -> Reply:
+    async def _open(self, exchange: Exchange, provider: Provider, wire: WireRequest) -> Reply:
         if provider.spec is not None and provider.spec.embedded is not None:
             return EmbeddedReply(*await provider.spec.embedded(wire))
-        if self.sender is None:
-            raise UpstreamError("this engine sends nothing")
-        return await self.sender.send(wire, orjson.dumps(wire.body) if wire.body is not None else b"")
+        return await _post(exchange, wire)
 
     async def _stream(
         self,
@@ -499,9 +526,7 @@ class Engine:
                 reply.close()
 
         async def fetch(wire: WireRequest) -> WireReply:
-            if self.sender is None:
-                raise UpstreamError("this engine sends nothing")
-            reply = await self.sender.send(wire, orjson.dumps(wire.body) if wire.body is not None else b"")
+            reply = await _post(exchange, wire)
             try:
                 return WireReply(status=reply.status, headers=reply.headers, body=await _read_all(reply, FETCHED))
             finally:
@@ -665,6 +690,12 @@ def fallbacks(runtime: Runtime, choice: Choice) -> list[Route]:
     return list(dict.fromkeys(routes))
 
 
+def _counted_for(runtime: Runtime, request: Request) -> Route | None:
+    """The route for whose model a request is counted, before it is known where it goes."""
+    default = runtime.config.router.default
+    return runtime.find(request.model) or (runtime.find(default) if default else None)
+
+
 def _needs_tokens(rule: Any) -> bool:
     needs = rule.spec.needs
     try:
@@ -692,6 +723,12 @@ def _remember(known: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     known.move_to_end(key)
     if len(known) > SESSIONS:
         known.popitem(last=False)
+
+
+async def _post(exchange: Exchange, wire: WireRequest) -> Reply:
+    if exchange.sender is None:
+        raise UpstreamError("this engine sends nothing")
+    return await exchange.sender.send(wire, orjson.dumps(wire.body) if wire.body is not None else b"")
 
 
 async def _read_all(reply: Reply, limit: int | None = None) -> bytes:

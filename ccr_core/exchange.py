@@ -12,6 +12,7 @@ from ccr_core.dialect import Outcome
 from ccr_core.errors import CcrError
 from ccr_core.messages import Request, new_id
 from ccr_core.routing import Choice, Route
+from ccr_core.upstream import Sender
 
 
 @attrs.define(eq=False)
@@ -21,6 +22,7 @@ class Exchange:
     request: Request
     watch: observe.Watch
     path: str = ""
+    sender: Sender | None = None
     id: str = attrs.Factory(lambda: new_id("req"))
     at: float = attrs.Factory(time.time)
     begun: float = attrs.Factory(time.monotonic)

@@ -80,6 +80,11 @@ class Health:
             seconds = min(given, LONGEST) if given is not None else min(first * 2 ** (times - 1), most)
             state.until = max(state.until, self._clock() + seconds)
 
+    def forget(self, provider: str) -> None:
+        """The provider is another one now, or has other keys."""
+        for who in [who for who in self._states if who == provider or (isinstance(who, tuple) and who[0] == provider)]:
+            del self._states[who]
+
     def report(self) -> list[dict[str, object]]:
         """Who cools down, for how long and why, for people."""
         return [

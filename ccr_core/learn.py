@@ -137,6 +137,11 @@ class Learned:
         known[made] = self._clock() + HOURS * 3600
         return again
 
+    def forget(self, provider: str) -> None:
+        """The provider is another one now."""
+        for who in [who for who in self._known if who[0] == provider]:
+            del self._known[who]
+
     def report(self) -> list[dict[str, object]]:
         """What is remembered, for people."""
         now = self._clock()

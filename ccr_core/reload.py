@@ -15,26 +15,36 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from ccr_core.config import Config
 from ccr_core.errors import CcrError
-from ccr_core.runtime import Runtime
+from ccr_core.plugins import Registry
+from ccr_core.runtime import Runtime, build, files_of
 
 log = logging.getLogger("ccr.reload")
 
 SECONDS = 1.0
 """How often the files are looked at."""
 
+SETTLED = 0.05
+"""Seconds that a changed file must stay the same before it is read."""
+
 
 class Reload:
     """Watches the files of a runtime.
 
-    ``make`` builds a new runtime from them; it runs in a thread.  ``use`` takes it into service.
+    ``read`` gives configuration and plugins as they are now; it runs in a thread, and so does the building.  ``use``
+    takes the new runtime into service.
     """
 
-    def __init__(self, runtime: Runtime, make: Callable[[], Runtime], use: Callable[[Runtime], None]) -> None:
-        self._make = make
+    def __init__(
+        self, runtime: Runtime, read: Callable[[], tuple[Config, Registry]], use: Callable[[Runtime], None]
+    ) -> None:
+        self._read = read
         self._use = use
-        self._files = runtime.files
-        self._seen = stamps(self._files)
+        self._seen = stamps(runtime.files)
+        self._lock = asyncio.Lock()
         self.problem: str | None = None
         self.last: float | None = None
         self.count = 0
@@ -47,48 +57,67 @@ class Reload:
 
     async def look(self) -> bool:
         """Look once; whether a new runtime took over."""
-        now = stamps(self._files)
+        now = stamps(self._seen)
         if now == self._seen:
             return False
         # A file that is being written changes again at once: it is read when it has been the same for a moment.
-        await asyncio.sleep(0.05)
-        if stamps(self._files) != now:
+        # An empty one has been cut for writing, which some editors do.
+        await asyncio.sleep(SETTLED)
+        empty = [file for file, stamp in now.items() if stamp is not None and not stamp.size]
+        if stamps(self._seen) != now or any(now[file] != self._seen[file] for file in empty):
             return False
         self._seen = now
         return await self.again()
 
     async def again(self) -> bool:
         """Build and use a new runtime now; whether that worked."""
-        try:
-            runtime = await asyncio.to_thread(self._make)
-        except Exception as error:
-            self.problem = error.message if isinstance(error, CcrError) else f"{type(error).__name__}: {error}"
-            log.error("the changed configuration is not used; the one before stays: %s", self.problem)
-            return False
-        if set(runtime.files) != set(self._files):
-            self._files = runtime.files
-            self._seen = stamps(self._files)
-        self._use(runtime)
-        self.problem, self.last = None, time.time()
-        self.count += 1
+        async with self._lock:
+            try:
+                runtime = await asyncio.to_thread(self._build)
+                self._use(runtime)
+            except Exception as error:
+                self.problem = error.message if isinstance(error, CcrError) else f"{type(error).__name__}: {error}"
+                log.error("the changed configuration is not used; the one before stays: %s", self.problem)
+                return False
+            self.problem, self.last = None, time.time()
+            self.count += 1
         for warning in runtime.warnings:
             log.warning("%s", warning)
         log.info("the changed configuration is in use")
         return True
 
+    def _build(self) -> Runtime:
+        config, registry = self._read()
+        # From now on the files that it names are watched, whether or not it can be used: what is wrong may be in one
+        # of them.  Their stamps are from before they are read, so that no change is missed.
+        files = files_of(config)
+        new = stamps(file for file in files if file not in self._seen)
+        self._seen = {file: self._seen[file] if file in self._seen else new[file] for file in files}
+        return build(config, registry)
+
     def to_json(self) -> dict[str, Any]:
         """How it stands, for ``GET /api/status``."""
-        return {"files": [str(file) for file in self._files], "last": self.last, "problem": self.problem}
+        files = [str(file) for file in self._seen]
+        return {"files": files, "last": self.last, "count": self.count, "problem": self.problem}
 
 
-def stamps(files: Iterable[Path]) -> tuple[Any, ...]:
-    """What tells a changed file from the same one; a missing file has a stamp too."""
-    found: list[Any] = []
+@attrs.frozen
+class Stamp:
+    """What tells a changed file from the same one."""
+
+    time: int
+    size: int
+    number: int
+
+
+def stamps(files: Iterable[Path]) -> dict[Path, Stamp | None]:
+    """The stamps of files; ``None`` for one that is missing."""
+    found: dict[Path, Stamp | None] = {}
     for file in files:
         try:
             stat = os.stat(file)
         except OSError:
-            found.append(None)
+            found[file] = None
         else:
-            found.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-    return tuple(found)
+            found[file] = Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return found

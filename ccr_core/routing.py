@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -78,7 +78,8 @@ class RouteContext:
 
     ``options`` is the rule's own, ``router`` the effective ``Router`` section (project and session settings merged
     in), ``config`` the whole configuration as plain data without secrets.  ``tokens`` is the counted size of the
-    request when the rule ``needs`` it.  ``last_usage`` is what the provider reported for the session's last answer.
+    request when a rule ``needs`` it; ``await count()`` counts it now.  ``last_usage`` is what the provider reported
+    for the session's last answer.
     ``find`` turns a text such as ``provider,model`` into a route, or ``None`` if the provider is not known.
     """
 
@@ -91,6 +92,7 @@ class RouteContext:
     tokens: int | None = None
     last_usage: JSON | None = None
     window: Callable[[Route], int | None] = lambda route: None
+    count: Callable[[], Awaitable[int]] | None = None
 
 
 @attrs.frozen
@@ -117,7 +119,10 @@ class Answer:
 
 @attrs.frozen(kw_only=True)
 class Choice:
-    """The result of routing: the route, why, and every rule's answer."""
+    """The result of routing: the route, why, and every rule's answer.
+
+    ``counted`` is what the counter gave, before what the provider reported corrected it to ``tokens``.
+    """
 
     route: Route
     request: Request
@@ -126,6 +131,7 @@ class Choice:
     why: str
     answers: tuple[Answer, ...]
     tokens: int | None = None
+    counted: int | None = None
 
     def __str__(self) -> str:
         return f"{self.route}; rule={self.rule}; {self.why}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -160,6 +160,9 @@ class Runtime:
         problems = Problems()
         options = {key: value for key, value in router.items() if key != "default"}
         made = _rule_options(self.registry, options, "Router", problems)
+        for place, text in _routes(self.registry, options, "Router"):
+            if self.find(text) is None:
+                problems.add(place, f'no provider for "{text}"')
         for name, value in overlay.items():
             if name == "default" and (not isinstance(value, str) or self.find(value) is None):
                 problems.add("Router.default", f"no provider for {value!r}")
@@ -270,6 +273,12 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     default = config.router.default
     if default is not None and find_route(default, models) is None:
         problems.add("Router.default", f'no provider for "{default}"; known: {", ".join(models) or "none"}')
+    for place, text in _routes(registry, config.router.options, config.router.where):
+        if find_route(text, models) is None:
+            problems.add(place, f'no provider for "{text}"; known: {", ".join(models) or "none"}')
+    public = mask(dict(config.resolved))
+    if config.custom_router_path is not None:
+        public["CUSTOM_ROUTER_PATH"] = str(config.custom_router_path)
     tools = tuple(
         OfferedTool(spec, options, plugin)
         for spec, options, plugin in _chosen(
@@ -278,6 +287,8 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     )
     watchers = _observers(config, registry, problems, watch)
     problems.raise_if_any(config.source)
+    for rule in rules:
+        warnings += _checked(rule, public)
     if not registry.ingresses:
         warnings.append("no plugin offers an ingress: the router answers no model requests" + registry.failed())
     return Runtime(
@@ -290,12 +301,37 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         watch=observe.Watch(watchers),
         warnings=tuple(warnings),
         models=models,
-        public=mask(dict(config.resolved)),
-        files=_files(config),
+        public=public,
+        files=files_of(config),
     )
 
 
-def _files(config: Config) -> tuple[Path, ...]:
+def _routes(registry: Registry, table: Mapping[str, Any], where: str) -> Iterator[tuple[str, str]]:
+    """Every route that the options of rules hold in a ``Router`` section, with its place."""
+    for contributed in registry.rules.values():
+        for field in attrs.fields(contributed.value.options) if contributed.value.options else ():
+            key = field.metadata.get("key", field.name)
+            if field.metadata.get("route"):
+                value = table.get(key)
+                for place, text in (
+                    [(join(where, key, name), text) for name, text in value.items()]
+                    if isinstance(value, Mapping)
+                    else [(join(where, key), value)]
+                ):
+                    if isinstance(text, str) and text.strip():
+                        yield place, text
+
+
+def _checked(rule: Rule, public: Mapping[str, Any]) -> list[str]:
+    """What a rule warns of."""
+    try:
+        found = rule.spec.check(rule.options, public) if rule.spec.check else ()
+        return [f"rule {rule.spec.name}: {text}" for text in found]
+    except Exception as error:
+        return [f"rule {rule.spec.name} (plugin {rule.plugin}) failed in check: {type(error).__name__}: {error}"]
+
+
+def files_of(config: Config) -> tuple[Path, ...]:
     """The user's files that a runtime is made from."""
     files = (config.source, config.custom_router_path, *(entry.path for entry in config.transformers))
     return tuple(file.expanduser() for file in files if file is not None)

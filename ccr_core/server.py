@@ -421,7 +421,7 @@ def serve(
         log.warning("%s", warning)
     app = create_app(runtime)
     if again is not None:
-        app.reload = Reload(runtime, lambda: build(*again()), app.swap)
+        app.reload = Reload(runtime, again, app.swap)
     address = bind_address(config, host)
     sock = listen(address, config.port if port is None else port)
     if on_ready is not None:

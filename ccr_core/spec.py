@@ -5,7 +5,7 @@ Each has a ``name``, by which the configuration chooses it.  Nothing here does a
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -56,7 +56,11 @@ class RuleSpec:
     ``options`` is an attrs class whose fields are keys of the ``Router`` section.  ``needs`` may hold ``"tokens"``:
     then the size of the request is counted before the rule is asked; a function of the options may say so only when
     it matters.  ``always``: it is asked even after another rule has decided, and then only its changed request
-    counts (a tag is stripped from the prompt whoever decides).
+    counts (a tag is stripped from the prompt whoever decides).  ``check`` gets the options and the configuration as
+    plain data when the router starts or reloads, and yields what the user should be warned of.
+
+    An option with ``metadata={"route": True}`` holds a route, or a table of routes: one with an unknown provider is
+    an error at start.
     """
 
     name: str
@@ -65,6 +69,7 @@ class RuleSpec:
     needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
     always: bool = False
     summary: str = ""
+    check: Callable[[Any, Mapping[str, Any]], Iterable[str]] | None = None
 
 
 @attrs.frozen(kw_only=True)

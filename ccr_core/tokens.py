@@ -51,6 +51,7 @@ class Memo:
         self._size = size
         self._shortest = shortest
         self._known: OrderedDict[int, int] = OrderedDict()
+        self.failed = False
 
     @property
     def slow(self) -> bool:
@@ -73,7 +74,11 @@ class Memo:
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
         else:
-            self._known.move_to_end(digest)
+            # A slow counter's memo is used in several threads: another may just have dropped it.
+            try:
+                self._known.move_to_end(digest)
+            except KeyError:
+                pass
         return known
 
     def _count(self, text: str) -> int:
@@ -82,6 +87,7 @@ class Memo:
         except Exception:
             log.warning("token counter %s failed; counts are estimates", self._counter.name, exc_info=True)
             self._counter = Counter()
+            self.failed = True
             return self._counter.count(text)
 
 

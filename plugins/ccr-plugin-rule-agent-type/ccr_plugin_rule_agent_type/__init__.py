@@ -22,7 +22,9 @@ OTHERS = "*"
 class Options:
     """Keys of the ``Router`` section: a route for each kind of sub-agent; an empty one leaves it to other rules."""
 
-    agent_types: Mapping[str, str | None] | None = attrs.field(default=None, metadata={"key": "agentTypes"})
+    agent_types: Mapping[str, str | None] | None = attrs.field(
+        default=None, metadata={"key": "agentTypes", "route": True}
+    )
 
 
 def decide(request: Request, ctx: RouteContext) -> Decision | Pass:

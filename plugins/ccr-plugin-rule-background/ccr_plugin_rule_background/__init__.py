@@ -24,7 +24,7 @@ CLASSES = ("auxiliary", "compaction")
 class Options:
     """Keys of the ``Router`` section: the route, ``provider,model[,level]``; empty is unset."""
 
-    background: str | None = None
+    background: str | None = attrs.field(default=None, metadata={"route": True})
 
 
 def decide(request: Request, ctx: RouteContext) -> Decision | Pass:

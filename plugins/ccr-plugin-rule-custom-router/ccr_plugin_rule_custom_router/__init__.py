@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -44,9 +43,10 @@ class CustomRouterError(Exception):
 class RouterRequest:
     """What ``route(req, config)`` is told of a request; what costs something is made at its first use."""
 
-    def __init__(self, request: Request, ctx: RouteContext) -> None:
+    def __init__(self, request: Request, ctx: RouteContext, tokens: int | None) -> None:
         self._request = request
         self._ctx = ctx
+        self._tokens = tokens
 
     @property
     def model(self) -> str:
@@ -82,9 +82,8 @@ class RouterRequest:
 
     @cached_property
     def token_count(self) -> int:
-        """The size of the request: counted if another rule wants the count, else an estimate."""
-        tokens = self._ctx.tokens
-        return count_request(self._request.body, Counter().count) if tokens is None else tokens
+        """The size of the request."""
+        return count_request(self._request.body, Counter().count) if self._tokens is None else self._tokens
 
     @cached_property
     def text(self) -> str:
@@ -125,10 +124,11 @@ async def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
     path = _path(named)
     route = load(path)
     config = {**_copy(ctx.config), "Router": _copy({**_section(ctx.config), **ctx.router})}
+    tokens = await ctx.count() if ctx.tokens is None and ctx.count is not None else ctx.tokens
     limit = asyncio.timeout(SECONDS)
     try:
         async with limit:
-            said = route(RouterRequest(request, ctx), config)
+            said = route(RouterRequest(request, ctx, tokens), config)
             if inspect.isawaitable(said):
                 said = await said
     except Exception as error:
@@ -148,9 +148,17 @@ def _section(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _path(named: str) -> Path:
-    """The file; a relative path begins where the configuration is."""
-    folder = os.environ.get("CCR_HOME")
-    return (Path(folder) if folder else Path.home() / ".claude-code-router").expanduser() / Path(named).expanduser()
+    return Path(named).expanduser()
+
+
+def check(options: None, config: Mapping[str, Any]) -> Iterable[str]:
+    """What is wrong with the user's file, told at start."""
+    named = config.get("CUSTOM_ROUTER_PATH")
+    if isinstance(named, str) and named:
+        try:
+            load(_path(named))
+        except CustomRouterError as error:
+            yield str(error)
 
 
 _Route = Callable[[RouterRequest, dict[str, Any]], Any]
@@ -212,5 +220,8 @@ def _told(error: Exception, path: Path) -> str:
 def ccr_rules() -> Iterable[RuleSpec]:
     """Offer the rule ``custom-router``."""
     yield RuleSpec(
-        name="custom-router", decide=decide, summary="The function route(req, config) of the file CUSTOM_ROUTER_PATH."
+        name="custom-router",
+        decide=decide,
+        summary="The function route(req, config) of the file CUSTOM_ROUTER_PATH.",
+        check=check,
     )

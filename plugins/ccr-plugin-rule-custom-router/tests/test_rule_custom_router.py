@@ -275,16 +275,27 @@ async def test_cancelled(tmp_path: Path) -> None:
         await task
 
 
-def test_paths(rule: RuleSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` is the user's folder; a relative path begins in the folder of the configuration."""
-    monkeypatch.setenv("HOME", str(tmp_path / "user"))
-    monkeypatch.setenv("CCR_HOME", str(tmp_path / "ccr"))
-    for folder, model in (("user", "acme,small"), ("ccr/sub", "acme,big")):
-        (tmp_path / folder).mkdir(parents=True)
-        write(tmp_path / folder / "mine.py", f"def route(req, config): return {model!r}\n")
-    said = [ask_rule(rule, case(path)) for path in ("~/mine.py", "sub/mine.py")]
+def test_home(rule: RuleSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` is the user's folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path / "mine.py", "def route(req, config): return 'acme,small'\n")
 
-    assert ["acme,small", "acme,big"] == [answer.model for answer in said if isinstance(answer, Decision)]
+    assert Decision("acme,small", "mine.py chose it") == ask_rule(rule, case("~/mine.py"))
+
+
+@pytest.mark.parametrize(
+    ("source", "warnings"),
+    [
+        ("def route(req, config): return None\n", []),
+        ("1 / 0\n", ["mine.py, line 1: ZeroDivisionError: division by zero"]),
+    ],
+)
+def test_check(tmp_path: Path, source: str, warnings: list[str]) -> None:
+    """A file that cannot be used is a warning at start; where none is named there is nothing to warn of."""
+    path = write(tmp_path / "mine.py", source)
+
+    assert warnings == [*plugin.check(None, {"CUSTOM_ROUTER_PATH": str(path)})]
+    assert [] == [*plugin.check(None, {})]
 
 
 def test_dataclasses(rule: RuleSpec, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ccr_core import JSON, Decision, Pass, Request, RouteContext, RuleSpec, bloc
 class Options:
     """Keys of the ``Router`` section: the route, ``provider,model[,level]``; empty is unset."""
 
-    image: str | None = None
+    image: str | None = attrs.field(default=None, metadata={"route": True})
 
 
 def decide(request: Request, ctx: RouteContext) -> Decision | Pass:

@@ -25,7 +25,7 @@ class Options:
     """Keys of the ``Router`` section: the route, ``provider,model[,level]`` (empty is unset), and a number of
     tokens."""
 
-    long_context: str | None = attrs.field(default=None, metadata={"key": "longContext"})
+    long_context: str | None = attrs.field(default=None, metadata={"key": "longContext", "route": True})
     threshold: int | None = attrs.field(default=THRESHOLD, metadata={"key": "longContextThreshold"})
 
     def __attrs_post_init__(self) -> None:

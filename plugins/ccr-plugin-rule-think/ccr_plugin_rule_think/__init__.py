@@ -39,7 +39,7 @@ class Options:
     """Keys of the ``Router`` section: the route, ``provider,model[,level]`` (empty is unset), and what counts as
     thinking."""
 
-    think: str | None = None
+    think: str | None = attrs.field(default=None, metadata={"route": True})
     effort: Literal["low", "medium", "high", "xhigh", "max", "never"] = attrs.field(
         default="xhigh", metadata={"key": "thinkEffort"}
     )

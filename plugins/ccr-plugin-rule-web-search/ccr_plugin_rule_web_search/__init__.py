@@ -18,7 +18,7 @@ from ccr_core import Decision, Pass, Request, RouteContext, RuleSpec, hookimpl
 class Options:
     """Keys of the ``Router`` section: the route, ``provider,model[,level]``; empty is unset."""
 
-    web_search: str | None = attrs.field(default=None, metadata={"key": "webSearch"})
+    web_search: str | None = attrs.field(default=None, metadata={"key": "webSearch", "route": True})
 
 
 def decide(request: Request, ctx: RouteContext) -> Decision | Pass:

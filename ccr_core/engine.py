@@ -144,6 +144,7 @@ class Engine:
                 tokens=tokens,
                 last_usage=self._usage.get(now.hints.session or ""),
                 window=runtime.window,
+                count=lambda: self.count(runtime, now),
             )
 
         if tokens is None and any(_needs_tokens(rule) for rule in view.rules):

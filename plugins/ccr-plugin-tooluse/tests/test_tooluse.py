@@ -126,6 +126,7 @@ def test_words_stream() -> None:
     out = asked().events(exited('{"resp', 'onse": "On', "e, t", 'wo."}'))
 
     assert ["On", "e, t", "wo."] == [event.delta["text"] for event in out if isinstance(event, BlockDelta)]
+    assert [BlockStart("k", text("")), BlockStop("k")] == [e for e in out if isinstance(e, BlockStart | BlockStop)]
 
 
 def test_arguments_in_the_start() -> None:

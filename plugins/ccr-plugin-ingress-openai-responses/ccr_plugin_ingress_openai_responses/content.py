@@ -1,0 +1,93 @@
+"""Content parts of messages and of results to blocks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from ccr_core import JSON, RequestError
+
+_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]+)*?;base64,", re.IGNORECASE)
+
+
+def blocks_of_content(content: Any, where: str, *, media: bool = True) -> list[JSON]:
+    """The blocks of ``content``: a text or a list of parts; without ``media`` only text may be in it.
+
+    Raises ``RequestError`` that names the place for a part that is malformed or has no counterpart.
+    """
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    if not isinstance(content, list):
+        raise RequestError(f"{where}: must be a string or a list of content parts")
+    blocks = (_block(part, f"{where}[{place}]", media) for place, part in enumerate(content))
+    return [block for block in blocks if block is not None]
+
+
+def _block(part: Any, where: str, media: bool) -> JSON | None:
+    if not isinstance(part, dict):
+        raise RequestError(f"{where}: must be an object")
+    kind = part.get("type")
+    if kind in ("input_text", "output_text", "text", "refusal"):
+        field = "refusal" if kind == "refusal" else "text"
+        text = part.get(field)
+        if not isinstance(text, str):
+            raise RequestError(f"{where}.{field}: must be a string")
+        # An empty text block is refused by the Messages API and says nothing.
+        return {"type": "text", "text": text} if text else None
+    if media and kind == "input_image":
+        url = part.get("image_url")
+        if not isinstance(url, str) or not url:
+            raise RequestError(f"{where}.image_url: is required; this router stores no files, so file_id means nothing")
+        return {"type": "image", "source": source_of(url, f"{where}.image_url")}
+    if media and kind == "input_file":
+        return _file(part, where)
+    here = "by this router" if media else "here"
+    raise RequestError(f'{where}.type: parts of type "{kind}" are not supported {here}')
+
+
+def _file(part: JSON, where: str) -> JSON:
+    field = "file_url" if part.get("file_url") else "file_data"
+    data = part.get(field)
+    if not isinstance(data, str) or not data:
+        raise RequestError(
+            f"{where}.file_data: is required; this router stores no files, so file_id means nothing here"
+        )
+    name = part.get("filename")
+    if field == "file_data" and not data.startswith("data:"):
+        kind = "text/plain" if isinstance(name, str) and name.endswith((".txt", ".md")) else "application/pdf"
+        data = f"data:{kind};base64,{data}"
+    block = document_of(source_of(data, f"{where}.{field}"), f"{where}.{field}")
+    return {**block, "title": name} if isinstance(name, str) and name and block["type"] == "document" else block
+
+
+def source_of(url: str, where: str) -> JSON:
+    """The ``source`` for an ``http`` or ``data:`` URL."""
+    if not url.startswith("data:"):
+        if not url.startswith(("http://", "https://")):
+            raise RequestError(f"{where}: must be an http, https or data URL")
+        return {"type": "url", "url": url}
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise RequestError(f"{where}: a data URL must be base64: data:<type>;base64,<data>")
+    kind = head["type"].lower()
+    return {"type": "base64", "media_type": kind or "application/octet-stream", "data": url[head.end() :]}
+
+
+def document_of(source: JSON, where: str) -> JSON:
+    """The block for a file: an image, a PDF, or a text; ``RequestError`` for anything else."""
+    kind = source.get("media_type", "")
+    if source["type"] == "url" or kind == "application/pdf":
+        return {"type": "document", "source": source}
+    if kind.startswith("image/"):
+        return {"type": "image", "source": source}
+    if kind.startswith("text/") or kind == "application/json":
+        try:
+            text = base64.b64decode(source["data"], validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            raise RequestError(f"{where}: is not UTF-8 text in base64") from None
+        return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+    raise RequestError(f'{where}: files of type "{kind}" are not supported; send PDF, text or images')

@@ -129,8 +129,6 @@ class Engine:
     async def route(self, runtime: Runtime, request: Request, tokens: int | None = None) -> Choice:
         """Choose where ``request`` goes, and say why.  ``tokens`` is its size, where that need not be counted."""
         view = runtime.view(self.projects.overlay(request.hints.session) if request.hints.session else None)
-        if view.problem is not None:
-            log.warning("the project's Router is not used: %s", view.problem)
         counted: int | None = None
 
         def context(options: Any, now: Request) -> RouteContext:

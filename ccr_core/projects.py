@@ -130,14 +130,17 @@ class Projects:
                 return None
             self._roots[folder] = cwd
         cwd = self._roots[folder]
-        if cwd is None:
-            return None
-        for place in (cwd, *cwd.parents):
-            if (place / SHARED).is_file():
-                return place / SHARED
-            if (place / ".git").exists():
-                break
-        return None
+        return shared_file(cwd) if cwd is not None else None
+
+
+def shared_file(folder: Path) -> Path | None:
+    """The ``.ccr.toml`` of the repository that ``folder`` is in; ``None`` if it has none."""
+    for place in (folder, *folder.parents):
+        if (place / SHARED).is_file():
+            return place / SHARED
+        if (place / ".git").exists():
+            break
+    return None
 
 
 def _directory(transcript: Path) -> Path | None:
@@ -146,8 +149,9 @@ def _directory(transcript: Path) -> Path | None:
         with open(transcript, "rb") as lines:
             for line in lines.readlines(256 * 1024):
                 if b'"cwd"' in line:
-                    cwd = json.loads(line).get("cwd")
-                    if isinstance(cwd, str) and cwd:
+                    entry = json.loads(line)
+                    cwd = entry.get("cwd") if isinstance(entry, dict) else None
+                    if isinstance(cwd, str) and os.path.isabs(cwd):
                         return Path(cwd)
     except (OSError, ValueError):
         pass

@@ -168,6 +168,7 @@ class Runtime:
                 problems.add("Router.default", f"no provider for {value!r}")
         if problems.items:
             what = "; ".join(f"{item.path}: {item.message}" for item in problems.items)
+            log.warning("the Router of a project or session is not used: %s", what)
             return attrs.evolve(self.view(), problem=what)
         return View(
             rules=tuple(attrs.evolve(rule, options=made.get(rule.spec.name)) for rule in self.rules), router=router

@@ -75,7 +75,7 @@ class TagScanner:
         start = text.rfind("\n") + 1
         waits = (start > 0 or self._line) and self._opening.startswith(text[start:].lstrip(" \t"))
         keep = start if waits else len(text)
-        if waits and not self._said and not text[:keep].strip():
+        if not self._said and not text[:keep].strip():
             # Blanks before the very first tag: they are given with the text if there is none.
             keep = 0
         self._held = text[keep:]

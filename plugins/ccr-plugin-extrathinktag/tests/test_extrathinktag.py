@@ -39,6 +39,7 @@ CASES = {
     "almost a tag": ("<thin air\n<think\n<", [("text", "<thin air\n<think\n<")]),
     "closed without opening": ("a</think>b", [("text", "a</think>b")]),
     "almost closed": ("<think>a</ think></thinkb</think> c", [("thinking", "a</ think></thinkb"), ("text", "c")]),
+    "blanks of all kinds first": (" \r\n\x0b\n\u2003\n<think>a</think>c", [("thinking", "a"), ("text", "c")]),
     "blanks only": (" \n ", [("text", " \n ")]),
     "other letters": ("<think>ü漢🙂</think>🙂", [("thinking", "ü漢🙂"), ("text", "🙂")]),
 }

@@ -20,7 +20,11 @@ from ccr_core.plugins import Contributed, Plugin
 from ccr_core.spec import TransformerSpec
 from ccr_core.transform import Transformer
 
+KEPT = 2
+"""Modules of one file that are kept by name: the one in use, and the one that running requests may still use."""
+
 _numbers = itertools.count(1)
+_names: dict[Path, list[str]] = {}
 
 
 def load_module(path: Path, kind: str) -> ModuleType:
@@ -47,6 +51,10 @@ def load_module(path: Path, kind: str) -> ModuleType:
         if not isinstance(error, (Exception, SystemExit)):
             raise
         raise ValueError(f"{path} failed: {type(error).__name__}: {error}{_line(error, path)}") from error
+    names = _names.setdefault(path, [])
+    names.append(name)
+    if len(names) > KEPT:
+        sys.modules.pop(names.pop(0), None)
     return module
 
 
@@ -65,7 +73,10 @@ def _line(error: BaseException, path: Path) -> str:
 def load_transformers(
     entries: tuple[CustomTransformer, ...], problems: Problems
 ) -> dict[str, tuple[Contributed[TransformerSpec], CustomTransformer]]:
-    """The transformers of all files by name, each with its entry; problems are added at their places."""
+    """The transformers of all files by each of their names in lower case, with their entries.
+
+    Problems are added at their places.
+    """
     found: dict[str, tuple[Contributed[TransformerSpec], CustomTransformer]] = {}
     for place, entry in enumerate(entries):
         where = f"transformers[{place}].path"
@@ -77,11 +88,15 @@ def load_transformers(
             continue
         if not specs:
             problems.add(where, f"{entry.path} holds no subclass of ccr_core.Transformer")
+        elif entry.name is not None and entry.name not in (spec.name for spec in specs):
+            names = ", ".join(spec.name for spec in specs)
+            problems.add(f"transformers[{place}].name", f"{entry.path} itself names what it holds: {names}")
         plugin = Plugin(entry.path.stem, str(entry.path), "")
         for spec in specs:
-            if spec.name in found:
-                problems.add(where, f'a second transformer "{spec.name}"; give one of them another name')
-            found[spec.name] = (Contributed(spec, plugin), entry)
+            for name in (spec.name, *spec.aliases):
+                if name.casefold() in found:
+                    problems.add(where, f'a second transformer "{name}"; give one of them another name')
+                found[name.casefold()] = (Contributed(spec, plugin), entry)
     return found
 
 

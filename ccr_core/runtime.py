@@ -257,10 +257,10 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     }
     own: dict[str, Mapping[str, Any]] = {}
     for name, (contributed, custom) in load_transformers(config.transformers, problems).items():
-        if name.casefold() in transformers:
-            warnings.append(f"{custom.path} replaces the transformer {name} of {transformers[name.casefold()].plugin}")
-        transformers[name.casefold()] = contributed
-        own[name.casefold()] = custom.options
+        if name in transformers:
+            warnings.append(f"{custom.path} replaces the transformer {name} of {transformers[name].plugin}")
+        transformers[name] = contributed
+        own[name] = custom.options
     known = _Known(transformers, own)
     everywhere = _steps(config.transformer.use, known, registry, problems)
     providers: dict[str, Provider] = {}

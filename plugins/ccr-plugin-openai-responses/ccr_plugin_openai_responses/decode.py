@@ -163,8 +163,6 @@ class Decoder(Push[Chunk, Event]):
         if response.get("error") or response.get("status") in ("failed", "cancelled"):
             self._fail(response, out)
             return
-        if response.get("status") in ("queued", "in_progress") and data.get("type") == "response.done":
-            return
         self._begin(response, out)
         self._left(response.get("output"), out)
         for item in self._items.values():
@@ -307,8 +305,7 @@ class Decoder(Push[Chunk, Event]):
     def _part(self, item: _Item, place: Any) -> _Grown:
         part = item.parts.get(place)
         if part is None:
-            key = item.number if item.kind != "message" else (item.number, place)
-            part = item.parts[place] = _Grown(key)
+            part = item.parts[place] = _Grown((item.number, place))
         return part
 
     def _text_delta(self, data: JSON, out: list[Event]) -> None:
@@ -402,7 +399,7 @@ class Decoder(Push[Chunk, Event]):
 
     def _grow(self, item: _Item, place: Any, text: str, kind: str, out: list[Event]) -> None:
         self._part(item, place).sent.append(text)
-        if item.open:
+        if item.open and text:
             out.append(BlockDelta(item.number, {"type": kind, _FIELDS[kind]: text}))
 
     # --- citations -------------------------------------------------------------------------------------------------
@@ -512,9 +509,10 @@ class Decoder(Push[Chunk, Event]):
     def _arguments_delta(self, data: JSON, out: list[Event]) -> None:
         self._begin({}, out)
         item = self._item(data, "function_call")
-        text = _str(data.get("delta"))
-        if text and not item.done:
-            self._grow(item, "arguments", text, "input_json_delta", out)
+        if item.done:
+            self._note("unread", "the provider sent more arguments for a call that was complete")
+        else:
+            self._grow(item, "arguments", _str(data.get("delta")), "input_json_delta", out)
 
     def _arguments_done(self, data: JSON, out: list[Event]) -> None:
         self._begin({}, out)

@@ -56,7 +56,7 @@ def _levelled(raw: bytes, level: str, without: tuple[str, ...]) -> tuple[JSON, t
 def _schema(node: Any, kept: frozenset[str], where: str, lost: set[str]) -> Any:
     if not isinstance(node, dict):
         return node
-    node = _plainer(node, kept)
+    node = _plainer(node, kept, where, lost)
     out: JSON = {}
     remarks: list[str] = []
     for name, value in node.items():
@@ -76,28 +76,37 @@ def _schema(node: Any, kept: frozenset[str], where: str, lost: set[str]) -> Any:
         else:
             out[name] = value
     if remarks:
-        out["description"] = " ".join(filter(None, (out.get("description"), f"({'; '.join(remarks)})")))
+        out["description"] = f"{out.get('description') or ''} ({'; '.join(remarks)})".lstrip()
     return out
 
 
-def _plainer(node: JSON, kept: frozenset[str]) -> JSON:
+def _plainer(node: JSON, kept: frozenset[str], where: str, lost: set[str]) -> JSON:
     """``node`` with the same meaning in plainer keywords, where it uses one that is not kept."""
     node = dict(node)
+    while "allOf" in node and "allOf" not in kept:
+        parts = node.pop("allOf")
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict):
+                node = _both(node, part, f"{where}.allOf" if where else "allOf", lost)
     if "const" in node and "const" not in kept:
-        node.setdefault("enum", [node["const"]])
-        del node["const"]
+        node["enum"] = [node.pop("const")]
     if "oneOf" in node and "oneOf" not in kept and "anyOf" not in node:
         node["anyOf"] = node.pop("oneOf")
-    parts = node.get("allOf")
-    if "allOf" not in kept and isinstance(parts, list) and all(isinstance(part, dict) for part in parts):
-        del node["allOf"]
-        for part in parts:
-            properties = {**part.get("properties", {}), **node.get("properties", {})}
-            required = list(dict.fromkeys([*node.get("required", ()), *part.get("required", ())]))
-            node = {**part, **node}
-            node.update({"properties": properties} if properties else {})
-            node.update({"required": required} if required else {})
     return node
+
+
+def _both(one: JSON, other: JSON, where: str, lost: set[str]) -> JSON:
+    """A schema that demands what both demand, as far as that can be said in one."""
+    joined = {**other, **one}
+    for name in one.keys() & other.keys():
+        mine, yours = one[name], other[name]
+        if name == "properties" and isinstance(mine, dict) and isinstance(yours, dict):
+            joined[name] = {**yours, **mine}
+        elif name in ("required", "allOf") and isinstance(mine, list) and isinstance(yours, list):
+            joined[name] = [*mine, *(part for part in yours if part not in mine)]
+        elif mine != yours and name not in _SILENT:
+            lost.add(f"{where}.{name}")
+    return joined
 
 
 def is_strict(schema: Any) -> bool:

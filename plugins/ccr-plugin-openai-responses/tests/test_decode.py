@@ -243,6 +243,24 @@ def test_a_refusal_is_text() -> None:
     assert (["I cannot help with that."], "end_turn") == (texts(message), message["stop_reason"])
 
 
+def test_what_comes_late_for_a_call_is_noted() -> None:
+    """A call that is done stays as it is."""
+    notes: list[tuple[str, Any]] = []
+    late = event("function_call_arguments.delta", output_index=0, delta="more")
+    done = event("output_item.done", output_index=0, item=call_item())
+
+    assert {"a": 1} == streamed(CREATED, done, late, completed(), context=ctx(notes))["content"][0]["input"]
+    assert [("unread", "the provider sent more arguments for a call that was complete")] == notes
+
+
+def test_what_is_no_json_is_noted() -> None:
+    """With its words."""
+    notes: list[tuple[str, Any]] = []
+    streamed(CREATED, "one moment please", completed(), context=ctx(notes))
+
+    assert [("unread", "the provider sent something that is no JSON object: one moment please")] == notes
+
+
 # --- thinking ----------------------------------------------------------------------------------------------------
 
 
@@ -392,6 +410,36 @@ def test_sources_of_a_search_are_its_results() -> None:
     assert "a; b" == message["content"][0]["input"]["query"]
     assert [["https://a.example"], ["https://b.example"]] == [[one["url"] for one in content] for content in results]
     assert ["https://a.example", "https://b.example"] == [one["url"] for one in message["content"][2]["citations"]]
+
+
+@pytest.mark.parametrize("queries", [[], ["one", "two"]])
+def test_sources_that_nothing_else_names(queries: list[str]) -> None:
+    """They are listed under the last search, or under none, also for clients that did not ask if there is no text."""
+    searches = [{"type": "web_search_call", "action": {"type": "search", "query": query}} for query in queries]
+    cited = message_item("")
+    annotation = {"type": "url_citation", "url": "https://a.example", "title": "T"}
+    cited["content"][0]["annotations"] = [annotation]
+    call, result = whole({"output": [*searches, cited]})["content"][-2:]
+
+    assert {"query": queries[-1] if queries else ""} == call["input"]
+    assert [("https://a.example", "T")] == [(one["url"], one["title"]) for one in result["content"]]
+
+
+def test_a_compaction_without_content_is_noted() -> None:
+    """There is nothing to give back."""
+    notes: list[tuple[str, Any]] = []
+
+    assert [] == whole({"output": [{"type": "compaction", "id": "cmp_1"}]}, ctx(notes))["content"]
+    assert ("unread", "a compaction without content left out") == notes[0]
+
+
+def test_only_a_tool_that_runs_commands_gets_a_shell_call() -> None:
+    """Not every tool that has a command."""
+    item = {"type": "shell_call", "call_id": "c1", "action": {"commands": ["ls", "pwd"]}}
+    request = as_request(ask(tools=[tool("Device", command={"type": "string"}), tool("bash")]))
+    (use,) = whole({"output": [item]}, request=request)["content"]
+
+    assert ("shell", {"commands": ["ls", "pwd"]}) == (use["name"], use["input"])
 
 
 def test_a_failed_search_is_an_error_block() -> None:
@@ -566,8 +614,9 @@ def test_a_body_that_is_no_answer_is_refused(body: Any) -> None:
 
 def test_a_body_that_is_an_error_with_status_200() -> None:
     """Some gateways do so."""
-    with pytest.raises(UpstreamError, match="no such model"):
-        whole({"detail": "no such model"})
+    for name in ("detail", "message"):
+        with pytest.raises(UpstreamError, match="no such model"):
+            whole({name: "no such model"})
 
 
 def test_an_answer_in_the_background_is_refused() -> None:

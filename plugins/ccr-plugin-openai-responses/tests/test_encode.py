@@ -512,6 +512,16 @@ def test_stored_thinking_goes_back_by_its_id() -> None:
     assert sent.body["store"] is True
 
 
+def test_ids_are_not_sent_to_those_who_store_nothing() -> None:
+    """Also if the option was another when the thought was made."""
+    stored = Options(store=True)
+    blocks = [thought("", stored, id="rs_1"), thought("", stored, id="rs_2", encrypted_content="gAA"), text("So.")]
+    items = send(say(("user", "go"), ("assistant", blocks), ("user", "on"))).items
+
+    assert [{"type": "reasoning", "summary": [], "encrypted_content": "gAA"}] == items[1:2]
+    assert ["message", "message"] == [item["type"] for item in items[2:]]
+
+
 @pytest.mark.parametrize(
     "block",
     [

@@ -65,6 +65,15 @@ def test_basic_says_it_otherwise() -> None:
     assert (expected, ("properties.b.minimum (kept as words)",)) == tool_schema(schema, "basic")
 
 
+def test_what_cannot_be_joined_is_noted() -> None:
+    """Conjunctions inside each other are joined; of two demands in one keyword the outer stays."""
+    inner = {"type": "string", "allOf": [{"enum": ["a"]}, {"enum": ["b"]}]}
+    made, lost = tool_schema(of({"x": {"allOf": [inner], "description": "X."}}), "basic")
+
+    assert of({"x": {"type": "string", "enum": ["a"], "description": "X."}}) == made
+    assert ("properties.x.allOf.enum",) == lost
+
+
 def test_without_some_keywords() -> None:
     """What one service refuses besides."""
     schema = of({"a": {"type": "string", "minLength": 2, "format": "date"}})

@@ -53,7 +53,7 @@ from ccr_core.routing import Choice, Route, RouteContext, choose
 from ccr_core.runtime import Provider, Runtime
 from ccr_core.sequence import Sequencer
 from ccr_core.servertool import Round, ServerTool, ToolCall, ToolContext, ToolResult
-from ccr_core.tokens import Counter, Memo, parts_of
+from ccr_core.tokens import Counter, Memo, cut, parts_of
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
@@ -63,6 +63,9 @@ SESSIONS = 1000
 
 SLICE = 0.005
 """Seconds of counting after which others get their turn."""
+
+LONG_TEXT = 64 * 1024
+"""Characters from which a text is counted in pieces."""
 
 INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """What of a usage report is input; the first leaves cached tokens out."""
@@ -168,7 +171,12 @@ class Engine:
             memo = self._memos[tally.name] = Memo(counter)
             memo.failed = tally.contributed is not None and type(counter) is Counter
         try:
-            parts = list(parts_of(request.body))
+            parts: list[str | int] = []
+            for part in parts_of(request.body):
+                if isinstance(part, str) and len(part) > LONG_TEXT:
+                    parts += cut(part)
+                else:
+                    parts.append(part)
         except RecursionError:
             raise RequestError("the request is nested too deeply") from None
         if memo.slow:
@@ -195,6 +203,8 @@ class Engine:
             await _refuse(ingress, error, client, {})
             return
         exchange = Exchange(request, runtime.watch, path, self.sender)
+        for key, value in request.notes:
+            exchange.note(key, value)
         self._running[runtime] += 1
         exchange.arrived(len(body))
         try:

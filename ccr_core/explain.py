@@ -51,7 +51,7 @@ async def explain_with(engine: Engine, ingress: Ingress, body: bytes, headers: H
 
 def _sending(runtime: Runtime, choice: Choice) -> JSON:
     """The chain, step by step, and what would be sent."""
-    notes: list[JSON] = []
+    notes: list[JSON] = [{"key": key, "value": value} for key, value in choice.request.notes]
     attempt = Attempt(
         runtime, choice.request, choice.route, "explain", lambda key, value: notes.append({"key": key, "value": value})
     )

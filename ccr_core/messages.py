@@ -46,13 +46,15 @@ class Request:
     """One request in canonical form.
 
     ``body`` is the Messages API body.  ``headers`` are the client's, lower-case.  ``ingress`` names the client
-    format that it came in.
+    format that it came in.  ``notes`` are remarks of the ingress about what it left out or changed, as key and value;
+    they become notes of the exchange.
     """
 
     body: JSON
     headers: Headers = attrs.Factory(dict)
     hints: Hints = Hints()
     ingress: str = "anthropic"
+    notes: tuple[tuple[str, Any], ...] = ()
 
     def with_(self, **changes: Any) -> Request:
         """A copy whose body has ``changes``; a value of ``...`` removes the field."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from ccr_core import Request
@@ -14,9 +12,8 @@ class ChatRequest(Request):
     """A request that came in as chat completions.
 
     ``usage``: a streamed answer ends with the usage.  ``customs`` names the tools whose input is a text instead of a
-    JSON object.  ``notes`` are remarks about what was left out or changed, as key and text.
+    JSON object.
     """
 
     usage: bool = False
     customs: frozenset[str] = frozenset()
-    notes: tuple[tuple[str, Any], ...] = ()

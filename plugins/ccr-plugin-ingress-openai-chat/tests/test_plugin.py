@@ -6,14 +6,19 @@ import json
 from typing import Any
 
 import ccr_plugin_ingress_openai_chat
+import ccr_plugin_openai_chat
+import ccr_plugin_rule_default
 from ccr_plugin_ingress_openai_chat.ingress import ChatCompletions
 from ccr_plugin_openai_chat import OpenAIChat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccr_core import JSON, blocks_of, text_of
-from ccr_core.testing import as_request, check_ingress, check_plugin
+from ccr_core.testing import Upstream, as_request, check_ingress, check_plugin, config
 from ccr_core.testing.dialects import context
+from ccr_core.testing.pytest_plugin import Make
+
+pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
 ASK: JSON = {"model": "acme,big", "messages": [{"role": "user", "content": "Hi"}]}
 CHOICES: list[JSON] = [
@@ -101,3 +106,18 @@ def test_a_request_comes_back(body: JSON) -> None:
     back = ChatCompletions().decode(json.dumps(wire.body).encode(), {})
 
     assert meaning(body) == meaning(back.body)
+
+
+# --- in the router -----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_left_out_is_noted(ccr: Make, upstream: Upstream) -> None:
+    """What the ingress leaves out is a note of the exchange, like everything else that was left out."""
+    upstream.reply({"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]})
+    plugins = [ccr_plugin_ingress_openai_chat, ccr_plugin_openai_chat, ccr_plugin_rule_default]
+    router = ccr(config(dialect="openai-chat"), plugins=plugins)
+
+    answer = await router.messages({**ASK, "seed": 7}, path="/v1/chat/completions")
+
+    assert 200 == answer.status
+    assert "fields without a counterpart left out: seed" == dict(answer.notes)["chat-completions"]

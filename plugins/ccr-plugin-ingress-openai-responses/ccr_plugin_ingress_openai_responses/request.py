@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -24,10 +23,8 @@ class ResponsesRequest(Request):
     """A request that came in as Responses.
 
     ``names`` are the tools that the client names otherwise than the canonical request does, or whose input is a text.
-    ``echo`` are fields of the request that the answer repeats.  ``notes`` are remarks about what was left out or
-    changed, as key and text.
+    ``echo`` are fields of the request that the answer repeats.
     """
 
     names: Mapping[str, ToolName] = attrs.Factory(dict)
     echo: JSON = attrs.Factory(dict)
-    notes: tuple[tuple[str, Any], ...] = ()

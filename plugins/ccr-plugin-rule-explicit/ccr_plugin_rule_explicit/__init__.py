@@ -15,11 +15,15 @@ def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
 
     A comma occurs in no name of a model that a client knows by itself.  So a text with a comma is a decision even
     if its provider is unknown: routing then refuses it by name, where passing would send the conversation to another
-    model without a word.  A slash is a part of many such names, so there the provider must be known.
+    model without a word.  A slash is a part of many such names, so there the provider must be known.  The name of a
+    route of the configuration (``default``, ``background``, ``think`` …) is a choice too.
     """
     model = request.model.strip()
     if ctx.find(model) is not None:
         return Decision(model, "the client names provider and model")
+    for name, route in ctx.router.items():
+        if name.casefold() == model.casefold() and isinstance(route, str) and ctx.find(route) is not None:
+            return Decision(route, f"the client names the route {name}", scenario=name)
     if "," in model:
         return Decision(model, f'the client asked for "{model}"')
     if "/" in model:

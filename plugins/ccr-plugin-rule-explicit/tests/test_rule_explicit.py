@@ -10,11 +10,13 @@ from ccr_core.routing import Rule, choose, find_route
 
 PROVIDERS = {"OpenRouter": ["anthropic/claude-sonnet-4", "a,b"], "local": ["qwen:7b"]}
 
+ROUTER = {"default": "local,qwen:7b", "think": "OpenRouter,a,b", "longContextThreshold": 9, "webSearch": "gone,x"}
+
 
 def context(request: Request) -> RouteContext:
     return RouteContext(
         options=None,
-        router={},
+        router=ROUTER,
         config={},
         hints=Hints(),
         requested_model=request.model,
@@ -78,3 +80,21 @@ async def test_unknown_provider_with_comma_is_refused() -> None:
 def test_declines(model: str, why: str) -> None:
     """A name without a provider is left to the next rule, with the reason."""
     assert Pass(why) == decide(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("default", "local,qwen:7b"), ("Think", "OpenRouter,a,b"), (" think ", "OpenRouter,a,b")],
+)
+def test_the_name_of_a_route(model: str, expected: str) -> None:
+    """A client may name a route of the configuration; its scenario, and so its fallbacks, are those of that route."""
+    decision = decide(model)
+
+    assert isinstance(decision, Decision)
+    assert (expected, model.strip().lower()) == (decision.model, decision.scenario)
+
+
+@pytest.mark.parametrize("model", ["longContextThreshold", "webSearch", "image"])
+def test_what_is_no_route(model: str) -> None:
+    """A key that is no route, or leads nowhere, is a name like any other."""
+    assert isinstance(decide(model), Pass)

@@ -31,11 +31,11 @@ def presets() -> Iterator[tuple[Path, Contributed[ProviderSpec]]]:
 
 def address(spec: ProviderSpec) -> str:
     """The address as people know it: without what the format adds."""
-    if not spec.base_url:
-        return "your own"
     if spec.embedded or spec.base_url.startswith("embedded"):
         return "inside the router"
     parts = urlsplit(spec.base_url)
+    if not parts.hostname:
+        return "your own"
     return f"`{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/chat/completions').removesuffix('/responses')}`"
 
 

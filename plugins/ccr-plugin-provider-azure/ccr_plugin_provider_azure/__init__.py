@@ -31,13 +31,13 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _chat_url(endpoint: str) -> str:
-    """The base for ``AZURE_OPENAI_ENDPOINT``, which is written with the path or without."""
-    endpoint = endpoint.rstrip("/")
-    return endpoint if not endpoint or "/openai" in endpoint else f"{endpoint}/openai/v1"
+    """The base for ``AZURE_OPENAI_ENDPOINT``, which is written with the path or without; no host if it is not set."""
+    endpoint = endpoint.rstrip("/") or "https://"
+    return endpoint if "/openai" in endpoint else f"{endpoint}/openai/v1"
 
 
 def _messages_url(resource: str) -> str:
-    return f"https://{resource}.services.ai.azure.com/anthropic" if resource else ""
+    return f"https://{resource}.services.ai.azure.com/anthropic" if resource else "https:///anthropic"
 
 
 @hookimpl

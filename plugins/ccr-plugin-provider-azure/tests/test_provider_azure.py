@@ -61,11 +61,11 @@ async def test_where_it_goes(ccr: Make, upstream: Upstream, preset: str, url: st
         ("https://mine.openai.azure.com", "https://mine.openai.azure.com/openai/v1"),
         ("https://mine.openai.azure.com/openai/v1/", "https://mine.openai.azure.com/openai/v1"),
         ("https://mine.openai.azure.com/openai/deployments/d", "https://mine.openai.azure.com/openai/deployments/d"),
-        ("", ""),
+        ("", "https:///openai/v1"),
     ],
 )
 def test_the_address(monkeypatch: pytest.MonkeyPatch, endpoint: str, base: str) -> None:
-    """The variable is written in several ways; without it the preset has no address."""
+    """The variable is written in several ways; without it the preset knows the path only."""
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", endpoint)
 
     assert base == next(iter(ccr_plugin_provider_azure.ccr_providers())).base_url

@@ -22,6 +22,8 @@ from ccr_core import (
     Pass,
     ProviderSpec,
     RuleSpec,
+    ServerTool,
+    ServerToolSpec,
     Transformer,
     TransformerSpec,
     hookimpl,
@@ -92,6 +94,13 @@ def test_hook_ccr_observers() -> None:
     spec = ObserverSpec(name="one", factory=lambda options, home: Observer())
 
     assert {"one": spec} == names(offer("ccr_observers", spec).observers)
+
+
+def test_hook_ccr_server_tools() -> None:
+    """Tools that the router runs come out under their names, not yet made."""
+    spec = ServerToolSpec(name="one", factory=ServerTool)
+
+    assert {"one": spec} == names(offer("ccr_server_tools", spec).server_tools)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

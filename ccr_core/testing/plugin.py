@@ -33,6 +33,7 @@ PUBLIC_MODULES = frozenset(
         "push",
         "routing",
         "sequence",
+        "servertool",
         "spec",
         "sse",
         "tokens",
@@ -148,6 +149,7 @@ def _offered(registry: Registry) -> Iterator[tuple[str, Any]]:
         "rule": registry.rules,
         "counter": registry.counters,
         "observer": registry.observers,
+        "server tool": registry.server_tools,
     }
     for kind, values in kinds.items():
         for contributed in values.values():

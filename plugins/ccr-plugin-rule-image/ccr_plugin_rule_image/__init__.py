@@ -2,11 +2,13 @@
 
 New are the pictures that came after the model's last answer: pasted by the user, or read by a tool.  Pictures further
 up in the conversation do not count: else one screenshot would keep a conversation on the vision model for good.
+
+With ``forceUseImageAgent`` the router's own tool ``image-agent`` takes all pictures, so the rule declines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -26,6 +28,8 @@ def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
     options: Options = ctx.options
     if not options.image:
         return Pass("Router.image is not set")
+    if _forced(ctx.config):
+        return Pass("forceUseImageAgent leaves pictures to the tool image-agent")
     where = next(_pictures(request.messages), None)
     if where is None:
         return Pass("the newest messages hold no picture")
@@ -33,6 +37,13 @@ def decide(request: Request, ctx: RouteContext) -> Decision | Pass:
     if wanted and asked and (wanted.provider, wanted.model) == (asked.provider, asked.model):
         return Pass("the client itself asks for the model of Router.image")
     return Decision(options.image, f"a picture in {where}", scenario="image")
+
+
+def _forced(config: Mapping[str, Any]) -> bool:
+    """Whether the image agent shall take new pictures too, and is not switched off."""
+    tools = config.get("server_tools")
+    off = isinstance(tools, Mapping) and tools.get("image-agent") is False
+    return config.get("forceUseImageAgent") is True and not off
 
 
 def _pictures(messages: list[JSON]) -> Iterator[str]:

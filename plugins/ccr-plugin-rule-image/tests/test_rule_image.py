@@ -86,6 +86,23 @@ def test_declines(rule: RuleSpec) -> None:
     )
 
 
+def test_forced_image_agent(rule: RuleSpec) -> None:
+    """The image agent gets new pictures if the configuration wants that, unless it is switched off there."""
+    forced = {"forceUseImageAgent": True}
+    check_rule(
+        rule,
+        [
+            case(user(PICTURE), config=forced),
+            case(user(PICTURE), config={"forceUseImageAgent": False}, model="acme,big"),
+            case(user(PICTURE), config={**forced, "server_tools": {"image-agent": False}}, model="acme,big"),
+            case(user(PICTURE), config={**forced, "server_tools": {"image-agent": {}}}),
+        ],
+    )
+    assert Pass("forceUseImageAgent leaves pictures to the tool image-agent") == ask_rule(
+        rule, case(user(PICTURE), config=forced)
+    )
+
+
 def test_reasons(rule: RuleSpec) -> None:
     """The reason tells where the picture is, or why there is no decision."""
     said = [

@@ -25,7 +25,7 @@ class Target:
 
     ``base_url`` is as the configuration has it; the dialect makes the full URL.  ``options`` is an instance of the
     dialect's ``options`` class, filled from the provider's preset and the configuration.  ``level`` is the reasoning
-    level that the route asks for.
+    level that the route asks for.  ``searches``: the provider searches the web itself where a request asks for it.
     """
 
     provider: str
@@ -35,6 +35,7 @@ class Target:
     level: str | None = None
     max_output: int | None = None
     context: int | None = None
+    searches: bool = False
 
 
 def _no_note(key: str, value: Any) -> None:
@@ -111,6 +112,10 @@ class Dialect:
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as this provider wants it.  What cannot be mapped is noted (``ctx.note``) or refused."""
         raise NotImplementedError
+
+    def searches(self, target: Target) -> bool:
+        """Whether ``target`` runs a ``web_search`` tool of the request itself; where not, the router may do so."""
+        return False
 
     def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
         """A decoder for one streamed answer.

@@ -102,7 +102,7 @@ class Provider:
     def target(self, route: Route) -> Target:
         """The target of one attempt."""
         info = self.config.model_info.get(route.model)
-        return Target(
+        made = Target(
             provider=self.name,
             model=route.model,
             base_url=self.base_url,
@@ -111,6 +111,7 @@ class Provider:
             max_output=info.max_output if info else None,
             context=info.context if info else None,
         )
+        return attrs.evolve(made, searches=True) if self.plan_for(route.model).dialect.searches(made) else made
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -173,4 +173,10 @@ class Round(Push[Event, Event]):
             for call, result in zip(self.calls, results, strict=True)
         ]
         turn = [{"role": "assistant", "content": self.content}, {"role": "user", "content": answers}]
-        return request.with_(messages=[*request.messages, *turn])
+        messages = [*request.messages, *turn]
+        choice = request.body.get("tool_choice")
+        if isinstance(choice, dict) and choice.get("type") == "tool" and choice.get("name") in self._mine:
+            # It has been called, as the client wanted; forced again, the model would call it for ever.
+            kept = {name: value for name, value in choice.items() if name not in ("type", "name")}
+            return request.with_(messages=messages, tool_choice={"type": "auto", **kept})
+        return request.with_(messages=messages)

@@ -19,6 +19,7 @@ from ccr_core import (
     MessageStart,
     MessageStop,
     Push,
+    Request,
     ServerTool,
     ServerToolSpec,
     ToolCall,
@@ -351,6 +352,32 @@ async def test_another_route_can_be_asked() -> None:
     assert ["http://toy.invalid/", "http://spare.invalid/", "http://toy.invalid/"] == [w.url for w, _ in sender.sent]
     assert [text("a cat")] == sender.sent[2][1]["messages"][-1]["content"][0]["content"]
     assert got.headers["x-ccr-route"].startswith("toy,m;")
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        (
+            {"type": "tool", "name": "add", "disable_parallel_tool_use": True},
+            {"type": "auto", "disable_parallel_tool_use": True},
+        ),
+        ({"type": "tool", "name": "Bash"}, {"type": "tool", "name": "Bash"}),
+        ({"type": "any"}, {"type": "any"}),
+        (None, None),
+    ],
+)
+def test_a_forced_call_is_forced_once(choice: Any, expected: Any) -> None:
+    """
+    Where the client forces a call of the router's tool, the model is free once it has called it.
+    """
+    this = Round(0, frozenset({"add"}))
+    for event in explode(message(use("add", a=1), stop="tool_use")):
+        list(this.feed(event))
+    body = {"messages": [], **({"tool_choice": choice} if choice else {})}
+
+    followed = this.follow_up(Request(body), [ToolResult(content="1")])
+
+    assert expected == followed.body.get("tool_choice")
 
 
 def test_a_round_keeps_what_is_the_routers() -> None:

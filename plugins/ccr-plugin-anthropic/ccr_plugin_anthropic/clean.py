@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from ccr_core import JSON, Context, blocks_of, text_of
+from ccr_plugin_anthropic.search import in_words
 
 FIELDS = frozenset(
     {
@@ -50,10 +51,11 @@ PLACEHOLDER = "DeferredToolPlaceholder"
 """The tool by which Claude Code says that more tools can be loaded; no model may see it."""
 
 
-def clean(body: JSON, ctx: Context, fields: Collection[str], documents: bool) -> JSON:
+def clean(body: JSON, ctx: Context, fields: Collection[str], documents: bool, searches: bool = False) -> JSON:
     """``body`` with known fields, blocks and tools only; ``fields`` are taken besides :data:`FIELDS`.
 
-    With ``documents`` the service reads ``document`` blocks; otherwise their text is sent, or their name.
+    With ``documents`` the service reads ``document`` blocks; otherwise their text is sent, or their name.  With
+    ``searches`` it runs the tool ``web_search`` itself.
     """
     dropped: list[str] = sorted(name for name in body if name not in FIELDS and name not in fields)
     body = {name: value for name, value in body.items() if name not in dropped}
@@ -67,7 +69,7 @@ def clean(body: JSON, ctx: Context, fields: Collection[str], documents: bool) ->
     cleaner = _Cleaner(documents, dropped)
     body["messages"] = cleaner.messages(fold_system(body["messages"]))
     if "tools" in body:
-        _clean_tools(body, dropped)
+        _clean_tools(body, dropped, searches)
     if dropped:
         ctx.note("anthropic.clean", f"left out: {', '.join(dict.fromkeys(dropped))}")
     return body
@@ -87,11 +89,13 @@ def _clean_system(system: Any, dropped: list[str]) -> Any:
     return kept
 
 
-def _clean_tools(body: JSON, dropped: list[str]) -> None:
+def _clean_tools(body: JSON, dropped: list[str], searches: bool) -> None:
     tools = []
     for tool in body.pop("tools") or ():
         name = tool.get("name")
-        if tool.get("type") not in (None, "custom"):
+        if searches and str(tool.get("type")).startswith("web_search"):
+            tools.append(tool)
+        elif tool.get("type") not in (None, "custom"):
             dropped.append(f"server tool {name or tool['type']}")
         elif name == PLACEHOLDER:
             dropped.append("tool placeholder")
@@ -210,7 +214,7 @@ def _words(kind: str, block: JSON) -> str | None:
         return f"[{title} ({source.get('media_type') or source.get('url') or source.get('type')}) cannot be read here]"
     content = block.get("content")
     if kind == "web_search_tool_result" and isinstance(content, list):
-        return "Search results:\n" + "\n".join(f"{found.get('title')}: {found.get('url')}" for found in content)
+        return in_words(content)
     if kind == "mcp_tool_result":
         return f"Result of a tool:\n{text_of(content)}"
     if kind in ("server_tool_use", "mcp_tool_use"):

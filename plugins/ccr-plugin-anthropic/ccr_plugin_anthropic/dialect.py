@@ -24,6 +24,7 @@ from ccr_core import (
     Outcome,
     Push,
     Request,
+    Target,
     UpstreamError,
     WireReply,
     WireRequest,
@@ -34,6 +35,7 @@ from ccr_plugin_anthropic.clean import PLACEHOLDER, clean, fold_system
 from ccr_plugin_anthropic.decode import KINDS, Decoder, decode_message
 from ccr_plugin_anthropic.models import claude
 from ccr_plugin_anthropic.relay import Relay
+from ccr_plugin_anthropic.search import without_foreign_searches
 from ccr_plugin_anthropic.thinking import fit_budget, fit_thinking, without_foreign
 
 VERSION = "2023-06-01"
@@ -53,7 +55,8 @@ class AnthropicOptions:
 
     ``first_party``: it is Anthropic itself (if not given: its host is in ``anthropic.com``).  ``clean``: send only
     what compatible services know, besides the top-level ``fields`` and the ``betas`` (exact names) listed here.
-    ``documents``: with ``clean``, it reads ``document`` blocks.  ``max_tokens``: for requests that give none.
+    ``documents``: with ``clean``, it reads ``document`` blocks.  ``web_search``: it runs that tool itself (if not
+    given: Anthropic does).  ``max_tokens``: for requests that give none.
     """
 
     first_party: bool | None = None
@@ -61,6 +64,7 @@ class AnthropicOptions:
     fields: tuple[str, ...] = ()
     betas: tuple[str, ...] = ()
     documents: bool = False
+    web_search: bool | None = None
     max_tokens: int | None = None
 
 
@@ -76,7 +80,7 @@ class Anthropic(Dialect):
         """The request with the target's model, in as much as this provider may see and can understand of it."""
         target = ctx.target
         options: AnthropicOptions = target.options or AnthropicOptions()
-        first_party = is_first_party(target.base_url) if options.first_party is None else options.first_party
+        first_party = _first_party(target)
         body = {**request.body, "model": target.model}
         betas = _betas(request, body)
         if not first_party and "safeguards" in body:
@@ -92,8 +96,9 @@ class Anthropic(Dialect):
             ctx.note("anthropic.max_tokens", f"lowered from {asked} to {target.max_output}")
         body = fit_budget(fit_thinking(body, ctx, first_party), ctx)
         body = without_foreign(body, ctx, first_party or model is not None)
+        body = without_foreign_searches(body, ctx, first_party or model is not None)
         if options.clean:
-            body = clean(body, ctx, options.fields, options.documents)
+            body = clean(body, ctx, options.fields, options.documents, bool(options.web_search))
             unknown = [beta for beta in betas if beta not in options.betas]
             betas = [beta for beta in betas if beta in options.betas]
             if unknown:
@@ -115,6 +120,11 @@ class Anthropic(Dialect):
                 if name in _CLIENT_HEADER or name.startswith(_CLIENT_HEADERS):
                     headers[name] = value
         return WireRequest(url=messages_url(target.base_url, first_party), headers=headers, body=body)
+
+    def searches(self, target: Target) -> bool:
+        """Whether the service runs the tool ``web_search`` itself: Anthropic does, others where an option says so."""
+        options: AnthropicOptions = target.options or AnthropicOptions()
+        return _first_party(target) if options.web_search is None else options.web_search
 
     def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
         """A decoder for one streamed answer."""
@@ -152,6 +162,11 @@ class Anthropic(Dialect):
         if isinstance(data.get("request_id"), str):
             headers.setdefault("request-id", data["request_id"])
         return UpstreamError(error_text(reply), status, kind if kind in KINDS else kind_of(status), headers)
+
+
+def _first_party(target: Target) -> bool:
+    options: AnthropicOptions = target.options or AnthropicOptions()
+    return is_first_party(target.base_url) if options.first_party is None else options.first_party
 
 
 def is_first_party(base_url: str) -> bool:

@@ -131,7 +131,7 @@ def test_blocks_in_words() -> None:
     assert [
         {"type": "text", "text": "a", "cache_control": MARK},
         {"type": "text", "text": "T (u)\nfound"},
-        {"type": "text", "text": "Search results:\nT: u"},
+        {"type": "text", "text": "Results of a web search:\n- T: u"},
         {"type": "text", "text": '[used web_search: {"query":"q"}]'},
         {"type": "text", "text": "Result of a tool:\nr"},
         {"type": "text", "text": "so far"},

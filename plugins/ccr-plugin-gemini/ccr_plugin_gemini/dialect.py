@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, UpstreamError, WireReply, WireRequest
+from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, Target, UpstreamError, WireReply, WireRequest
 
 from .options import Options
 
@@ -84,6 +84,10 @@ class Gemini(Dialect):
             headers=self.headers(request, ctx),
             body=self.wrap(made, request, ctx),
         )
+
+    def searches(self, target: Target) -> bool:
+        """Whether a wish for web search becomes ``googleSearch``."""
+        return self.settings(Context(exchange_id="", target=target)).tools.search
 
     def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
         """A decoder for one stream of chunks."""

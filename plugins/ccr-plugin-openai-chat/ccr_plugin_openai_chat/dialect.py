@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, UpstreamError, WireReply, WireRequest
+from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, Target, UpstreamError, WireReply, WireRequest
 
 from .options import Options, for_model
 
@@ -20,19 +20,23 @@ class OpenAIChat(Dialect):
         """``request`` as a chat completion request."""
         from .encode import encode
 
-        return encode(request, ctx, _options(ctx))
+        return encode(request, ctx, _options(ctx.target))
+
+    def searches(self, target: Target) -> bool:
+        """Whether a wish for web search can be passed on to the service."""
+        return _options(target).tools.web_search != "none"
 
     def decoder(self, request: Request, ctx: Context) -> Push[Chunk, Event]:
         """A decoder for one stream of chunks."""
         from .decode import Decoder
 
-        return Decoder(request, ctx, _options(ctx))
+        return Decoder(request, ctx, _options(ctx.target))
 
     def decode_body(self, body: JSON, request: Request, ctx: Context) -> Iterable[Event]:
         """The events of a whole chat completion."""
         from .decode import decode_body
 
-        return decode_body(body, request, ctx, _options(ctx))
+        return decode_body(body, request, ctx, _options(ctx.target))
 
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A refusal; see :mod:`ccr_plugin_openai_chat.errors`."""
@@ -44,6 +48,6 @@ class OpenAIChat(Dialect):
 _DEFAULT = Options()
 
 
-def _options(ctx: Context) -> Options:
-    options = ctx.target.options
-    return for_model(options if isinstance(options, Options) else _DEFAULT, ctx.target.model)
+def _options(target: Target) -> Options:
+    options = target.options
+    return for_model(options if isinstance(options, Options) else _DEFAULT, target.model)

@@ -105,8 +105,6 @@ class Conversation:
                 what = "failed" if block.get("is_error") else "gave"
                 parts.append({"type": "input_text", "text": f"[an earlier tool call ({call}) {what}:]"})
                 parts += [part for inner in blocks_of(block.get("content")) for part in self._parts(inner)]
-        if self._answers and None not in self._answers.values():
-            self._settle()
         if parts:
             self._add(_message("user", parts))
 

@@ -109,6 +109,28 @@ def test_nothing_comes_twice(pieces: tuple[int, int, int]) -> None:
     assert ["Hello."] == texts(streamed(CREATED, *events, completed(message_item("Hello."))))
 
 
+@pytest.mark.parametrize("end", range(3))
+def test_each_end_brings_the_rest(end: int) -> None:
+    """The end of the text, of the part, and of the item: each is enough."""
+    place = {"output_index": 0, "content_index": 0}
+    ends = [
+        event("output_text.done", text="Hello.", **place),
+        event("content_part.done", part={"type": "output_text", "text": "Hello."}, **place),
+        event("output_item.done", output_index=0, item=message_item("Hello.")),
+    ]
+
+    assert ["Hello."] == texts(streamed(CREATED, ends[end], completed()))
+
+
+def test_the_type_may_be_in_the_event_line_only() -> None:
+    """Which names the event too."""
+    data = b'event: response.completed\ndata: {"response": {"output": [], "usage": {"input_tokens": 1}}}\n\n'
+    decoded = decode(DIALECT, [data], as_request(ask()), ctx())
+
+    assert decoded.error is None
+    assert "end_turn" == assemble(decoded.sequenced)["stop_reason"]
+
+
 def test_calls_grow_side_by_side() -> None:
     """Deltas of two calls in turns are told apart by their place, whatever their ids say."""
     events = [
@@ -467,6 +489,30 @@ def test_a_kind_of_item_names_no_method(kind: str) -> None:
     whole({"output": [{"type": kind}]}, ctx(notes))
 
     assert [("items", f"an item of type {kind} has no counterpart")] == notes[:1]
+
+
+def test_a_part_of_tomorrow_leaves_a_note() -> None:
+    """Parts of a message as well."""
+    notes: list[tuple[str, Any]] = []
+    item = message_item("Text.")
+    item["content"].append({"type": "output_hologram"})
+
+    assert ["Text."] == texts(whole({"output": [item]}, ctx(notes)))
+    assert ("unread", "a content part of type output_hologram has no counterpart") in notes
+
+
+def test_what_code_gave() -> None:
+    """Its output and whether it failed; images are noted."""
+    notes: list[tuple[str, Any]] = []
+    outputs = [{"type": "logs", "logs": "1\n"}, {"type": "image", "url": "u"}, {"type": "logs", "logs": "2\n"}]
+    item = {"type": "code_interpreter_call", "code": "x", "outputs": outputs, "status": "completed"}
+    failed = {**item, "outputs": None, "status": "failed"}
+    blocks = whole({"output": [item, failed]}, ctx(notes))["content"]
+
+    assert [("1\n2\n", 0), ("", 1)] == [
+        (block["content"]["stdout"], block["content"]["return_code"]) for block in blocks[1::2]
+    ]
+    assert [("items", "1 images made by code left out")] == notes[:1]
 
 
 def test_an_event_of_tomorrow_leaves_one_note() -> None:

@@ -560,7 +560,7 @@ def test_a_thought_that_led_to_nothing_is_left_out() -> None:
     assert sent.noted("1 thoughts that led to nothing left out")
 
 
-@pytest.mark.parametrize(("replay", "count"), [("always", 2), ("tool_loop", 1), ("none", 0)])
+@pytest.mark.parametrize(("replay", "count"), [("always", 3), ("tool_loop", 2), ("none", 0)])
 def test_which_thinking_goes_back(replay: Any, count: int) -> None:
     """All, that since the last question, or none."""
     turns = [
@@ -569,6 +569,8 @@ def test_which_thinking_goes_back(replay: Any, count: int) -> None:
         ("user", "on"),
         ("assistant", [thought("", encrypted_content="gAA2"), use("c1")]),
         ("user", [result("c1")]),
+        ("assistant", [thought("", encrypted_content="gAA3"), use("c2")]),
+        ("user", [result("c2")]),
     ]
     sent = send(say(*turns), Options(replay=replay))
 
@@ -593,6 +595,7 @@ def test_a_compaction_goes_back() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, {}, None, {"effort": "low", "summary": "auto"}),
         ({"output_config": {"effort": "max"}}, {}, None, {"effort": "high"}),
         ({"output_config": {"effort": "max"}}, {"levels": ("low", "max")}, None, {"effort": "max"}),
+        ({"output_config": {"effort": "turbo"}}, {}, None, {"effort": "turbo"}),
         ({"thinking": {"type": "adaptive", "display": "omitted"}}, {}, "low", {"effort": "low"}),
         ({"thinking": {"type": "adaptive"}}, {"summary": "none"}, "low", {"effort": "low"}),
         (
@@ -617,7 +620,8 @@ def test_how_thinking_is_asked_for(body: JSON, options: JSON, level: str | None,
     sent = send(say(("user", "hi"), **body), Options(**options), level=level)
 
     assert expected == sent.body.get("reasoning")
-    assert (options.get("thinking", True)) is ("include" in sent.body)
+    assert options.get("thinking", True) is ("include" in sent.body)
+    assert options.get("thinking", True) is not sent.noted("is not known to think")
 
 
 # --- tools -------------------------------------------------------------------------------------------------------

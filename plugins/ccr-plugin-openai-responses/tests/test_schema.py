@@ -130,6 +130,8 @@ def test_only_kept_keywords_come_out(schema: JSON, level: str) -> None:
         ({"type": "string"}, True),
         (of({}, additionalProperties=False), True),
         (of({}), False),
+        ({"type": "object"}, False),
+        ({"properties": {"a": {}}}, False),
         (of({"a": {}}, additionalProperties=False), False),
         (of({"a": {}}, additionalProperties=False, required=["a"]), True),
         (of({"a": of({"b": {}})}, additionalProperties=False, required=["a"]), False),

@@ -25,6 +25,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "restart": ("start:restart", "Stop the router, then start it in the background."),
     "status": ("status:status", "Say whether the router runs, and where."),
     "code": ("code:code", "Run Claude Code through the router."),
+    "model": ("model:model", "Show and choose models."),
+    "provider": ("provider:provider", "Add, remove, list and try providers."),
     "activate": ("activate:activate", "Print shell code that points Claude Code at the router."),
     "env": ("activate:activate", "The same as activate."),
     "explain": ("explain:explain", "Say where a request would go, and why."),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import importlib.util
 import json
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anthropic.types.message_create_params as anthropic_params
+import attrs
 import openai.types.chat.completion_create_params as openai_params
 import pytest
 from pydantic import TypeAdapter
@@ -312,6 +315,43 @@ def test_local_servers_are_looked_for_once() -> None:
     assert {"ollama", "lmstudio", "llamacpp", "vllm"} == set(probes)
     assert addresses == probes
     assert {"none"} == {spec.key_style for spec in PRESETS if urlsplit(spec.base_url).hostname == "localhost"}
+
+
+class Listing(http.server.BaseHTTPRequestHandler):
+    """The local servers' own listings of models, by path."""
+
+    answers = {
+        "/api/tags": {"models": [{"name": "qwen3-coder:30b", "model": "qwen3-coder:30b", "size": 1}]},
+        "/v1/models": {"object": "list", "data": [{"id": "qwen3-coder", "object": "model"}]},
+    }
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.answers[self.path]).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("spec", [param for param in NAMED if param.values[0].probe])
+def test_a_local_server_is_found(spec: ProviderSpec) -> None:
+    """One that runs gets into the first configuration with its models, and its first model is the default route."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Listing) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        probe = urlsplit(spec.probe or "")._replace(netloc=f"127.0.0.1:{server.server_address[1]}").geturl()
+        found = discover([attrs.evolve(spec, probe=probe)], {})
+        server.shutdown()
+        thread.join()
+    model = "qwen3-coder:30b" if spec.name == "ollama" else "qwen3-coder"
+    config = from_document(tomllib.loads(starter(found)))
+
+    runtime = build(config, load([*modules(*FORMATS, "rule-default"), *modules()]))
+
+    assert (f"{spec.name},{model}", ()) == (config.router.default, runtime.warnings)
 
 
 def test_names() -> None:

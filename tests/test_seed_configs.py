@@ -586,8 +586,8 @@ async def test_every_provider(everything: Runtime, services: Services, case: Cas
             body = claude_code_request(history=claude_code_history(), model=case.route, stream=stream)
             answers.append(await client.post("/v1/messages?beta=true", json=body, headers=headers))
 
+    assert [200, 200] == [answer.status_code for answer in answers], [answer.text for answer in answers]
     for stream, answer, url, seen in zip((True, False), answers, sender.urls, services.seen, strict=True):
-        assert 200 == answer.status_code, answer.text
         text, stop, usage = text_of(answer)
         assert ("Hello", "end_turn", 9, 2) == (text, stop, usage["input_tokens"], usage["output_tokens"])
         assert stream is ("event-stream" in answer.headers["content-type"])

@@ -44,7 +44,8 @@ class Options:
     """Whether thinking may be asked for.  Models that cannot think refuse a request that does."""
 
     levels: tuple[str, ...] = ("low", "medium", "high")
-    """The levels (``reasoning.effort``) that the service knows; another one becomes the nearest of them."""
+    """The levels (``reasoning.effort``) that the service knows; another one becomes the nearest of them.  None: the
+    model thinks as it likes."""
 
     can_disable: bool = True
     """Whether the service takes a wish not to think (level ``none``); otherwise it gets its lowest level."""

@@ -82,7 +82,10 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
         body["include"] = ["reasoning.encrypted_content"]
     reasoning: JSON = {}
     level = wish.level
-    if wish.on is False and not (options.can_disable and "none" in options.levels):
+    if level and not options.levels:
+        ctx.note("thinking", f"{ctx.target.model} takes no level of thinking; {level} left out")
+        level = None
+    elif wish.on is False and not (options.can_disable and "none" in options.levels):
         level = nearest("none", tuple(one for one in options.levels if one != "none"))
         ctx.note("thinking", f"cannot be switched off; asked for the level {level}")
     if level:

@@ -595,6 +595,8 @@ def test_a_compaction_goes_back() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, {}, None, {"effort": "low", "summary": "auto"}),
         ({"output_config": {"effort": "max"}}, {}, None, {"effort": "high"}),
         ({"output_config": {"effort": "max"}}, {"levels": ("low", "max")}, None, {"effort": "max"}),
+        ({"output_config": {"effort": "max"}}, {"levels": ()}, None, None),
+        ({"thinking": {"type": "disabled"}}, {"levels": ()}, None, None),
         ({"output_config": {"effort": "turbo"}}, {}, None, {"effort": "turbo"}),
         ({"thinking": {"type": "adaptive", "display": "omitted"}}, {}, "low", {"effort": "low"}),
         ({"thinking": {"type": "adaptive"}}, {"summary": "none"}, "low", {"effort": "low"}),

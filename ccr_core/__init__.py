@@ -14,12 +14,15 @@ __version__ = "0.1.0"
 _HOME = {
     "hookspecs": ("hookimpl",),
     "spec": (
+        "AuthSpec",
         "CounterSpec",
         "Embedded",
+        "Endpoint",
         "ObserverSpec",
         "ProviderSpec",
         "RuleSpec",
         "ServerToolSpec",
+        "TokenStoreSpec",
         "TransformerSpec",
     ),
     "dialect": (
@@ -69,7 +72,45 @@ _HOME = {
         "unseal",
         "walk_blocks",
     ),
-    "auth": ("ApiKey", "Auth", "Token"),
+    "auth": (
+        "AccountError",
+        "ApiKey",
+        "Ask",
+        "Auth",
+        "AuthOptions",
+        "AwaitCallback",
+        "Call",
+        "Command",
+        "Flow",
+        "Limited",
+        "Listen",
+        "Now",
+        "OfferedModel",
+        "OpenUrl",
+        "Say",
+        "ShowCode",
+        "Sleep",
+        "Token",
+        "Window",
+        "Wish",
+    ),
+    "flows": (
+        "BrowserGrant",
+        "Pkce",
+        "account_id",
+        "answer_of",
+        "browser_login",
+        "claims_of",
+        "device_login",
+        "error_code_of",
+        "get_call",
+        "new_state",
+        "pkce",
+        "post_call",
+        "token_of",
+        "url_with",
+    ),
+    "tokenstore": ("FileStore", "TokenStore"),
     "tokens": ("Counter", "count_request"),
     "observe": (
         "Answered",
@@ -111,9 +152,26 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     # Named twice so that type checkers see them as exported.
+    from ccr_core.auth import AccountError as AccountError
     from ccr_core.auth import ApiKey as ApiKey
+    from ccr_core.auth import Ask as Ask
     from ccr_core.auth import Auth as Auth
+    from ccr_core.auth import AuthOptions as AuthOptions
+    from ccr_core.auth import AwaitCallback as AwaitCallback
+    from ccr_core.auth import Call as Call
+    from ccr_core.auth import Command as Command
+    from ccr_core.auth import Flow as Flow
+    from ccr_core.auth import Limited as Limited
+    from ccr_core.auth import Listen as Listen
+    from ccr_core.auth import Now as Now
+    from ccr_core.auth import OfferedModel as OfferedModel
+    from ccr_core.auth import OpenUrl as OpenUrl
+    from ccr_core.auth import Say as Say
+    from ccr_core.auth import ShowCode as ShowCode
+    from ccr_core.auth import Sleep as Sleep
     from ccr_core.auth import Token as Token
+    from ccr_core.auth import Window as Window
+    from ccr_core.auth import Wish as Wish
     from ccr_core.dialect import (
         Context as Context,
     )
@@ -207,6 +265,20 @@ if TYPE_CHECKING:
     from ccr_core.events import (
         parse_arguments as parse_arguments,
     )
+    from ccr_core.flows import BrowserGrant as BrowserGrant
+    from ccr_core.flows import Pkce as Pkce
+    from ccr_core.flows import account_id as account_id
+    from ccr_core.flows import answer_of as answer_of
+    from ccr_core.flows import browser_login as browser_login
+    from ccr_core.flows import claims_of as claims_of
+    from ccr_core.flows import device_login as device_login
+    from ccr_core.flows import error_code_of as error_code_of
+    from ccr_core.flows import get_call as get_call
+    from ccr_core.flows import new_state as new_state
+    from ccr_core.flows import pkce as pkce
+    from ccr_core.flows import post_call as post_call
+    from ccr_core.flows import token_of as token_of
+    from ccr_core.flows import url_with as url_with
     from ccr_core.hookspecs import hookimpl as hookimpl
     from ccr_core.messages import (
         JSON as JSON,
@@ -297,10 +369,16 @@ if TYPE_CHECKING:
         ToolResult as ToolResult,
     )
     from ccr_core.spec import (
+        AuthSpec as AuthSpec,
+    )
+    from ccr_core.spec import (
         CounterSpec as CounterSpec,
     )
     from ccr_core.spec import (
         Embedded as Embedded,
+    )
+    from ccr_core.spec import (
+        Endpoint as Endpoint,
     )
     from ccr_core.spec import (
         ObserverSpec as ObserverSpec,
@@ -315,10 +393,15 @@ if TYPE_CHECKING:
         ServerToolSpec as ServerToolSpec,
     )
     from ccr_core.spec import (
+        TokenStoreSpec as TokenStoreSpec,
+    )
+    from ccr_core.spec import (
         TransformerSpec as TransformerSpec,
     )
     from ccr_core.sse import Chunk as Chunk
     from ccr_core.sse import SseParser as SseParser
     from ccr_core.tokens import Counter as Counter
     from ccr_core.tokens import count_request as count_request
+    from ccr_core.tokenstore import FileStore as FileStore
+    from ccr_core.tokenstore import TokenStore as TokenStore
     from ccr_core.transform import Transformer as Transformer

@@ -1,19 +1,26 @@
 """Signing requests to a provider: API keys here, other schemes in plugins.  Sans-IO.
 
-A scheme turns a request and a token into a signed request.  Where tokens come from and how they are renewed is the
-business of the scheme's own flows.
+A scheme turns a request and a token into a signed request.  How a token is got and renewed is the scheme's too, as a
+conversation: a *flow* is a generator that yields what it wants done (:class:`Call`, :class:`OpenUrl`,
+:class:`ShowCode`, …), is sent the answers, and returns a :class:`Token`.  It opens no connection, starts no browser and
+reads no clock, so the terminal, a web page and a test can all hold the same conversation.
+
+Where tokens are kept, when they are renewed, and which account is used, is the core's business.
 """
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from ccr_core.dialect import WireRequest
-from ccr_core.errors import AuthError, ConfigError
+from ccr_core.dialect import WireReply, WireRequest
+from ccr_core.errors import AuthError, CcrError, ConfigError, UpstreamError
+from ccr_core.messages import Headers
 
 O = TypeVar("O")  # noqa: E741 - the options of a scheme
+T = TypeVar("T")
 
 KEY_STYLES: dict[str, tuple[str, str]] = {
     "bearer": ("authorization", "Bearer {}"),
@@ -26,13 +33,21 @@ KEY_STYLES: dict[str, tuple[str, str]] = {
 
 @attrs.frozen(kw_only=True)
 class Token:
-    """A credential.  ``expires`` is a Unix time in seconds, or ``None`` for never; ``data`` is the scheme's own."""
+    """A credential.
+
+    ``expires`` and ``obtained`` are Unix times in seconds; ``expires`` is ``None`` for never.  ``account`` is the
+    account's id (:func:`ccr_core.account_id`), ``label`` what its owner knows it by, such as an e-mail address.
+    ``data`` is the scheme's own: a JSON object, kept with the token.
+    """
 
     access: str = attrs.field(repr=False)
     refresh: str | None = attrs.field(default=None, repr=False)
     expires: float | None = None
     account: str | None = None
-    data: dict[str, Any] = attrs.field(factory=dict, repr=False)
+    label: str = attrs.field(default="", repr=False)
+    scopes: tuple[str, ...] = ()
+    obtained: float | None = None
+    data: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -44,8 +59,177 @@ class Key:
     weight: float = 1.0
 
 
+class AccountError(AuthError):
+    """An account cannot be used until its owner does something; the message says what.
+
+    ``state`` is what the account is marked with: ``needs_login``, ``validation_required`` (the vendor wants to see the
+    owner, at an address in the message) or ``disabled`` (the vendor has closed it to this use).
+    """
+
+    def __init__(self, message: str, state: str = "needs_login") -> None:
+        super().__init__(message)
+        self.state = state
+        if state != "needs_login":
+            self.status, self.kind = 403, "permission_error"
+
+
+class Limited(UpstreamError):
+    """A limit of an account is reached: status 429.
+
+    ``seconds``: until it may be asked again, if the vendor says so.  ``model_only``: for this model alone.
+    """
+
+    def __init__(self, message: str, seconds: float | None = None, *, model_only: bool = False) -> None:
+        headers = {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}
+        super().__init__(message, 429, headers=headers)
+        self.model_only = model_only
+
+
+# What flows ask for.
+
+
+@attrs.frozen
+class Call:
+    """Send ``wire``; answered with a ``WireReply``.  With ``form`` its body is that form.
+
+    Redirects are not followed.  If there is no answer, ``UpstreamError`` is raised in the flow.
+    """
+
+    wire: WireRequest
+    form: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Listen:
+    """Receive the browser when the vendor sends it back; answered with the redirect URI to give to the vendor.
+
+    The first free one of ``ports`` is taken (0: any).  ``host`` is how the URI names this machine.  ``state`` is what
+    the vendor has to repeat.  ``paste`` is a URI of the vendor that shows a code to copy, used instead where no
+    browser can reach this machine.
+    """
+
+    state: str = attrs.field(repr=False)
+    path: str = "/callback"
+    ports: Sequence[int] = (0,)
+    host: str = "localhost"
+    paste: str | None = None
+
+
+@attrs.frozen
+class OpenUrl:
+    """Show the user ``url``, and open it in a browser where there is one."""
+
+    url: str
+
+
+@attrs.frozen
+class AwaitCallback:
+    """Wait for what :class:`Listen` has begun, or for what the user pastes instead; answered with the code."""
+
+    seconds: float = 300.0
+
+
+@attrs.frozen
+class ShowCode:
+    """Show the user an address and the code to type there; it holds for ``seconds``."""
+
+    url: str
+    code: str
+    seconds: float = 900.0
+
+
+@attrs.frozen
+class Ask:
+    """Ask the user; answered with the text, stripped.  A ``secret`` is not shown while it is typed."""
+
+    text: str
+    secret: bool = False
+
+
+@attrs.frozen
+class Say:
+    """Tell the user something."""
+
+    text: str
+
+
+@attrs.frozen
+class Sleep:
+    """Wait."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Now:
+    """Answered with the time, in Unix seconds."""
+
+
+Command: TypeAlias = Call | Listen | OpenUrl | AwaitCallback | ShowCode | Ask | Say | Sleep | Now
+
+Flow: TypeAlias = Generator[Command, Any, T]
+"""A conversation that ends with a ``T``."""
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """How the user wants to sign in.
+
+    ``method`` is one of the scheme's ``methods``.  ``headless``: there is no browser on this machine.  ``another``:
+    there is an account already, and this shall be another one.
+    """
+
+    method: str = ""
+    headless: bool = False
+    another: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """A limit of an account as the vendor reports it: the share ``used`` (0 to 1), and when it ``resets``."""
+
+    name: str
+    used: float
+    resets: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OfferedModel:
+    """A model that an account may use; sizes in tokens."""
+
+    id: str
+    name: str = ""
+    levels: tuple[str, ...] = ()
+    context: int | None = None
+    max_output: int | None = None
+    note: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class AuthOptions:
+    """Settings that every scheme with accounts has (``oauth.<name>`` in the configuration); extend it.
+
+    ``api_base`` replaces the beginning of the service's addresses.  Tokens go only to hosts that the plugin names,
+    unless ``allow_custom_host`` is set.  ``headers`` are added to every request for a model.
+    """
+
+    api_base: str | None = None
+    allow_custom_host: bool = False
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
 class Auth(Generic[O]):
-    """A way to sign requests."""
+    """A way to sign requests.
+
+    One instance serves a provider for as long as the configuration stands; it keeps nothing of a request.  A scheme
+    with API keys has :meth:`apply` only; one with accounts also :meth:`login` and :meth:`refresh`.
+    """
+
+    methods: ClassVar[tuple[str, ...]] = ("browser",)
+    """Ways to sign in, the usual one first.  ``device`` is taken where there is no browser."""
+
+    skew: ClassVar[float] = 300.0
+    """Seconds before its end from which a token is renewed."""
 
     def __init__(self, options: O, provider: str) -> None:
         self.options = options
@@ -54,6 +238,59 @@ class Auth(Generic[O]):
     def apply(self, wire: WireRequest, token: Token | None) -> WireRequest:
         """``wire`` signed with ``token``; raise ``AuthError`` naming the command that helps if there is none."""
         raise NotImplementedError
+
+    # Flows.
+
+    def login(self, wish: Wish) -> Flow[Token]:
+        """Sign in.  The token that it returns has an ``account``."""
+        raise NotImplementedError
+
+    def refresh(self, token: Token) -> Flow[Token]:
+        """Renew ``token``, without the user: only :class:`Call`, :class:`Sleep` and :class:`Now` may be asked for.
+
+        Raise ``AccountError`` when the vendor will never take it again, and ``UpstreamError`` for all that may pass.
+        """
+        raise NotImplementedError
+
+    def revoke(self, token: Token) -> Flow[str]:
+        """Tell the vendor that ``token`` is not needed any more; returns what the user should know, or nothing."""
+        yield from ()
+        return ""
+
+    def models(self, token: Token) -> Flow[list[OfferedModel]]:
+        """The models that the account may use."""
+        yield from ()
+        return []
+
+    def usage(self, token: Token) -> Flow[list[Window]]:
+        """The account's limits, asked for."""
+        yield from ()
+        return []
+
+    # What is read and decided on the way; these must be quick.
+
+    def fresh(self, token: Token, now: float) -> bool:
+        """Whether ``token`` may be used without renewing it."""
+        return token.expires is None or now < token.expires - self.skew
+
+    def endpoint(self, model: str, token: Token | None) -> str | None:
+        """By which of the endpoints of the ``AuthSpec`` ``model`` is reached; ``None`` for the first."""
+        return None
+
+    def observe(self, headers: Headers) -> Sequence[Window]:
+        """The account's limits as an answer's headers report them."""
+        return ()
+
+    def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
+        """What to send instead, once, after a refusal that a changed request may escape; ``wire`` is not signed."""
+        return None
+
+    def refused(self, reply: WireReply, error: UpstreamError) -> CcrError:
+        """``error``, which is what the dialect made of a refusal, or a better one.
+
+        :class:`Limited` says for how long an account rests, :class:`AccountError` that its owner has to do something.
+        """
+        return error
 
 
 class ApiKey(Auth[str]):

@@ -30,7 +30,7 @@ import attrs
 import orjson
 
 from ccr_core.attempt import Attempt, guarded
-from ccr_core.auth import Key
+from ccr_core.auth import AccountError, Key, Limited
 from ccr_core.config import Limits
 from ccr_core.dialect import Ingress, Outcome, WireReply, WireRequest
 from ccr_core.errors import (
@@ -114,7 +114,7 @@ class Engine:
         self._running.setdefault(runtime, 0)
         for name, provider in old.providers.items():
             now = runtime.providers.get(name)
-            if now is None or (now.base_url, now.keys) != (provider.base_url, provider.keys):
+            if now is None or (now.base_url, now.own_keys) != (provider.base_url, provider.own_keys):
                 self.health.forget(name)
                 self.learned.forget(name)
         # A counter that failed is made anew: what it lacked may be there now.
@@ -281,15 +281,21 @@ class Engine:
         """``routes`` with those last whose provider, or whose every key, cools down."""
         if len(routes) == 1:
             return routes
-        cooling = {route: self._cooling(runtime.providers[route.provider]) for route in routes}
+        cooling = {route: self._cooling(runtime.providers[route.provider], route.model) for route in routes}
         ordered = sorted(routes, key=lambda route: cooling[route] > 0)
         if ordered[0] is not routes[0]:
             exchange.note("cooling", f"{routes[0].provider} cools down for {cooling[routes[0]]:.0f} s")
         return ordered
 
-    def _cooling(self, provider: Provider) -> float:
-        keys = [self.health.cooling((provider.name, key.id)) for key in provider.keys]
+    def _cooling(self, provider: Provider, model: str) -> float:
+        keys = [self._key_cooling(provider, key, model) for key in provider.keys]
         return max(self.health.cooling(provider.name), min(keys, default=0.0))
+
+    def _key_cooling(self, provider: Provider, key: Key, model: str) -> float:
+        cooling = self.health.cooling((provider.name, key.id))
+        if provider.accounts is not None:
+            cooling = max(cooling, self.health.cooling((provider.name, f"{key.id} {model}")))
+        return cooling
 
     async def _on_route(
         self, runtime: Runtime, exchange: Exchange, route: Route, ingress: Ingress, client: Client, last: bool
@@ -301,16 +307,26 @@ class Engine:
         again = policy.attempts if last else 0
         waited = 0.0
         while True:
-            key = self._key(provider, exchange.request.hints.session, tried)
+            key = self._key(provider, route.model, exchange.request.hints.session, tried)
             try:
                 await self._attempt(runtime, exchange, route, key, ingress, client)
+            except AccountError as error:
+                if key is None or exchange.status:
+                    raise
+                tried.add(key.id)
+                if all(other.id in tried for other in provider.keys):
+                    raise
+                exchange.note("key", f"{provider.name} {key.id} cannot be used; the next is tried ({error.message})")
             except UpstreamError as error:
-                self.health.failed(provider.name, key.id if key else "", error)
+                who = key.id if key else ""
+                if isinstance(error, Limited) and error.model_only:
+                    who = f"{who} {route.model}"
+                self.health.failed(provider.name, who, error)
                 if exchange.status:
                     raise
                 if error.status in KEY_FAULTS and key is not None:
                     tried.add(key.id)
-                    if len(tried) < len(provider.keys):
+                    if any(other.id not in tried for other in provider.keys):
                         exchange.note("key", f"{provider.name} {key.id} failed with {error.status}; the next is tried")
                         continue
                 wait = _wait(error, policy.attempts - again)
@@ -322,22 +338,30 @@ class Engine:
                 await asyncio.sleep(wait)
             else:
                 self.health.worked(provider.name, key.id if key else "")
+                if provider.accounts is not None and key is not None:
+                    self.health.worked(provider.name, f"{key.id} {route.model}")
                 return
 
-    def _key(self, provider: Provider, session: str | None, tried: set[str]) -> Key | None:
+    def _key(self, provider: Provider, model: str, session: str | None, tried: set[str]) -> Key | None:
         """The key to use: the session's own while it is usable, since prompt caches belong to keys; else the next.
 
-        Keys take turns by weight.  Those that cool down are used only when no other is left.
+        Keys take turns by weight, accounts are used in their order.  Those that cool down are used only when no other
+        is left.
         """
-        keys = [key for key in provider.keys if key.id not in tried] or list(provider.keys)
+        every = provider.keys
+        keys = [key for key in every if key.id not in tried] or list(every)
         if len(keys) <= 1:
             return keys[0] if keys else None
-        usable = [key for key in keys if not self.health.cooling((provider.name, key.id))]
+        usable = [key for key in keys if not self._key_cooling(provider, key, model)]
         if not usable:
-            return min(keys, key=lambda key: self.health.cooling((provider.name, key.id)))
+            return min(keys, key=lambda key: self._key_cooling(provider, key, model))
         own = self._keys.get((provider.name, session)) if session else None
         chosen = next((key for key in usable if key.id == own), None)
-        if chosen is None:
+        if chosen is None and provider.accounts is not None:
+            chosen = usable[0]
+            if session:
+                _remember(self._keys, (provider.name, session), chosen.id)
+        elif chosen is None:
             chosen = min(usable, key=lambda key: self._turn.get(f"{provider.name} {key.id}", 0.0))
             who = f"{provider.name} {chosen.id}"
             # A key that was away does not have to catch up on all the turns it missed.
@@ -382,15 +406,29 @@ class Engine:
         return reply
 
     async def _send(self, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None) -> Reply:
-        """Send the attempt; once more if the provider refuses a parameter that the request can do without."""
+        """Send the attempt; once more if the provider refuses a parameter that the request can do without.
+
+        With an account it is also sent again, once, after a token that was refused is renewed, and once if the
+        sign-in's code knows what to change.
+        """
         provider = attempt.provider
+        accounts = provider.accounts
         wire = attempt.wire()
+        amended = renewed = False
+        if accounts is not None:
+            key = await accounts.fresh(key)
         while True:
             if wire.body is not None:
                 body = self.learned.apply(provider.name, route.model, wire.body, exchange.note)
                 wire = attrs.evolve(wire, body=body)
             exchange.sent(route, wire.url)
-            reply = await self._open(exchange, provider, provider.auth.apply(wire, key.token if key else None))
+            if accounts is None:
+                signed = provider.auth.apply(wire, key.token if key else None)
+            else:
+                signed = accounts.signed(wire, key)
+            reply = await self._open(exchange, provider, signed)
+            if accounts is not None and key is not None:
+                accounts.observe(key, reply.headers)
             if 200 <= reply.status < 300:
                 return reply
             try:
@@ -398,6 +436,21 @@ class Engine:
             finally:
                 reply.close()
             error = attempt.refusal(refused)
+            if accounts is not None and key is not None:
+                if refused.status == 401:
+                    if renewed:
+                        accounts.set_aside(key.id, AccountError(error.message))
+                        raise error
+                    exchange.answered(401, error.message)
+                    key, renewed = await accounts.renew(key), True
+                    continue
+                error = accounts.refused(key, refused, error)
+                other = None if amended else provider.auth.amend(wire, refused)
+                if other is not None:
+                    exchange.answered(error.status, error.message)
+                    exchange.note("amended", f"sent again with a change: {error.message[:200]}")
+                    wire, amended = other, True
+                    continue
             learns = isinstance(error, UpstreamError) and wire.body is not None
             if not (learns and self.learned.learn(provider.name, route.model, error, wire.body)):  # type: ignore[arg-type]
                 raise error
@@ -525,7 +578,7 @@ class Engine:
             if other is None:
                 raise RoutingError(f'no provider for "{text}"')
             provider = runtime.providers[other.provider]
-            key = self._key(provider, request.hints.session, set())
+            key = self._key(provider, other.model, request.hints.session, set())
             attempt = Attempt(runtime, request, other, exchange.id, exchange.note)
             reply = await self._begin(runtime, exchange, attempt, other, key)
             try:

@@ -18,7 +18,16 @@ from collections.abc import Iterable
 import pluggy
 
 from ccr_core.dialect import Dialect, Ingress
-from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, ServerToolSpec, TransformerSpec
+from ccr_core.spec import (
+    AuthSpec,
+    CounterSpec,
+    ObserverSpec,
+    ProviderSpec,
+    RuleSpec,
+    ServerToolSpec,
+    TokenStoreSpec,
+    TransformerSpec,
+)
 
 hookspec = pluggy.HookspecMarker("ccr")
 hookimpl = pluggy.HookimplMarker("ccr")
@@ -135,6 +144,37 @@ def ccr_server_tools() -> Iterable[ServerToolSpec]:  # type: ignore[empty-body]
     Return any number of :class:`~ccr_core.spec.ServerToolSpec`.
 
     If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_auth() -> Iterable[AuthSpec]:  # type: ignore[empty-body]
+    """Offer ways to sign in to services, other than with an API key.
+
+    Called once when the router starts, once per reload, and by ``ccr auth``.
+
+    Return any number of :class:`~ccr_core.spec.AuthSpec`.  A way does nothing until a provider entry of the
+    configuration names it as its ``oauth_provider``, or the user signs in with it.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_token_stores() -> Iterable[TokenStoreSpec]:  # type: ignore[empty-body]
+    """Offer places where accounts and their tokens are kept.
+
+    Called once when the router starts, once per reload, and by ``ccr auth``; the one that the configuration chooses
+    is made at its first use.
+
+    Return any number of :class:`~ccr_core.spec.TokenStoreSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used.  Another store is never used in
+    its place.
 
     .. versionadded:: 0.1
     """

@@ -20,7 +20,16 @@ from ccr_core import hookspecs
 from ccr_core.dialect import Dialect, Ingress
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
-from ccr_core.spec import CounterSpec, ObserverSpec, ProviderSpec, RuleSpec, ServerToolSpec, TransformerSpec
+from ccr_core.spec import (
+    AuthSpec,
+    CounterSpec,
+    ObserverSpec,
+    ProviderSpec,
+    RuleSpec,
+    ServerToolSpec,
+    TokenStoreSpec,
+    TransformerSpec,
+)
 
 log = logging.getLogger("ccr.plugins")
 
@@ -35,6 +44,8 @@ HOOKS: Mapping[str, type[Any]] = {
     "ccr_token_counters": CounterSpec,
     "ccr_observers": ObserverSpec,
     "ccr_server_tools": ServerToolSpec,
+    "ccr_auth": AuthSpec,
+    "ccr_token_stores": TokenStoreSpec,
 }
 """Hook → what its implementations give."""
 
@@ -81,6 +92,8 @@ class Registry:
         self.counters: Mapping[str, Contributed[CounterSpec]] = values["ccr_token_counters"]
         self.server_tools: Mapping[str, Contributed[ServerToolSpec]] = values["ccr_server_tools"]
         self.observers: Mapping[str, Contributed[ObserverSpec]] = values["ccr_observers"]
+        self.auth: Mapping[str, Contributed[AuthSpec]] = values["ccr_auth"]
+        self.token_stores: Mapping[str, Contributed[TokenStoreSpec]] = values["ccr_token_stores"]
 
     def failed(self) -> str:
         """A sentence on the plugins that failed, to be added to an error about a missing name; empty if none did."""

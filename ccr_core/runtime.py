@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -33,13 +33,17 @@ from ccr_core.config import (
 )
 from ccr_core.custom import load_transformers
 from ccr_core.dialect import Dialect, Ingress, Target, WireRequest
-from ccr_core.errors import AuthError
+from ccr_core.errors import AuthError, ConfigError
 from ccr_core.messages import JSON
 from ccr_core.plugins import Contributed, Registry
 from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
-from ccr_core.spec import CounterSpec, ProviderSpec, ServerToolSpec, TransformerSpec
+from ccr_core.spec import AuthSpec, CounterSpec, Endpoint, ProviderSpec, ServerToolSpec, TransformerSpec
 from ccr_core.tokens import Counter
 from ccr_core.transform import Step
+
+if TYPE_CHECKING:
+    from ccr_core.accounts import Accounts
+    from ccr_core.tokenstore import TokenStore
 
 log = logging.getLogger("ccr.runtime")
 
@@ -55,12 +59,13 @@ SCENARIOS = ("background", "think", "longContext", "longContextThreshold", "webS
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """How one model of a provider is spoken to."""
+    """How one model of a provider is spoken to; ``base_url`` where that is not the provider's own."""
 
     dialect: Dialect
     plugin: str
     options: Any
     steps: tuple[Step, ...]
+    base_url: str | None = None
 
 
 class NotSignedIn(Auth[str]):
@@ -79,9 +84,13 @@ class Provider:
     spec: ProviderSpec | None
     base_url: str
     auth: Auth[Any]
-    keys: tuple[Key, ...]
+    own_keys: tuple[Key, ...]
     plan: Plan
     plans: Mapping[str, Plan]
+    accounts: Accounts | None = None
+    endpoints: Mapping[tuple[str, str], Plan] = attrs.Factory(dict)
+    """Plans by endpoint and model (``""``: any), where the sign-in says by which endpoint a model is reached."""
+
     tallies: Mapping[str, Tally] = attrs.Factory(dict)
     """Token counters by model that the entry's ``tokenizer`` names; ``""`` is its default."""
 
@@ -91,22 +100,33 @@ class Provider:
         return self.config.name
 
     @property
+    def keys(self) -> tuple[Key, ...]:
+        """The API keys, or the accounts that are signed in, as of now."""
+        return self.own_keys if self.accounts is None else self.accounts.keys()
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The models that the configuration lists, else those of the preset."""
         return self.config.models or (self.spec.models if self.spec else ())
 
     def plan_for(self, model: str) -> Plan:
         """How ``model`` is spoken to."""
+        if self.accounts is not None and self.endpoints:
+            name = self.auth.endpoint(model, self.accounts.token()) or ""
+            plan = self.endpoints.get((name, model)) or self.endpoints.get((name, ""))
+            if plan is not None:
+                return plan
         return self.plans.get(model, self.plan)
 
     def target(self, route: Route) -> Target:
         """The target of one attempt."""
         info = self.config.model_info.get(route.model)
+        plan = self.plan_for(route.model)
         made = Target(
             provider=self.name,
             model=route.model,
-            base_url=self.base_url,
-            options=self.plan_for(route.model).options,
+            base_url=plan.base_url or self.base_url,
+            options=plan.options,
             level=route.level,
             max_output=info.max_output if info else None,
             context=info.context if info else None,
@@ -265,9 +285,14 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     known = _Known(transformers, own)
     everywhere = _steps(config.transformer.use, known, registry, problems)
     providers: dict[str, Provider] = {}
+    logins: dict[str, Accounts] = {}
     for entry in config.providers:
         if entry.enabled:
-            provider = _provider(entry, everywhere, known, registry, problems, warnings)
+            provider = (
+                _with_accounts(entry, config, logins, everywhere, known, registry, problems)
+                if entry.auth_type == "oauth" and _sign_in_of(entry) in registry.auth
+                else _provider(entry, everywhere, known, registry, problems, warnings)
+            )
             if provider is not None:
                 providers[provider.name] = provider
     rules = _rules(config, registry, problems, warnings)
@@ -417,8 +442,148 @@ def _provider(
     auth, keys = _auth(entry, spec, plan.dialect, problems, warnings)
     tallies = _tallies(entry, registry, problems)
     return Provider(
-        config=entry, spec=spec, base_url=base_url, auth=auth, keys=keys, plan=plan, plans=plans, tallies=tallies
+        config=entry, spec=spec, base_url=base_url, auth=auth, own_keys=keys, plan=plan, plans=plans, tallies=tallies
     )
+
+
+# Providers with accounts.
+
+
+def _sign_in_of(entry: ProviderConfig) -> str:
+    return entry.oauth_provider or entry.name
+
+
+def make_auth(name: str, config: Config, registry: Registry, problems: Problems) -> Auth[Any] | None:
+    """The way to sign in that is called ``name``, with its options (``oauth.<name>``); ``None`` after a problem."""
+    contributed = registry.auth.get(name)
+    if contributed is None:
+        problems.add("oauth", f'no sign-in "{name}"{did_you_mean(name, registry.auth)}{registry.failed()}')
+        return None
+    spec = contributed.value
+    table = config.resolved.get("oauth") or {}
+    given = table.get(name) if isinstance(table, Mapping) else None
+    options = structure(spec.options, given or {}, join("oauth", name), problems, f"option of {name}")
+    return None if options is None else spec.factory(options, name)
+
+
+def make_store(config: Config, registry: Registry, problems: Problems) -> TokenStore | None:
+    """The token store that ``token_store`` chooses, ``file`` unless it is set; ``None`` after a problem.
+
+    Another one is never taken in its place: accounts would seem to be gone.
+    """
+    given = config.resolved.get("token_store") or "file"
+    table = {"type": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
+    name = table.pop("type", "file")
+    contributed = registry.token_stores.get(str(name))
+    if contributed is None:
+        near = did_you_mean(str(name), registry.token_stores)
+        problems.add(
+            "token_store", f'no token store "{name}"{near}{registry.failed()}; install ccr-plugin-store-{name}'
+        )
+        return None
+    spec = contributed.value
+    options = None
+    if spec.options is not None:
+        options = structure(spec.options, table, "token_store", problems, f"option of {name}")
+        if options is None:
+            return None
+    elif table:
+        problems.add("token_store", f"the token store {name} takes no options")
+    try:
+        return spec.factory(options, home())
+    except Exception as error:
+        text = error.message if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        problems.add("token_store", f"{name} (plugin {contributed.plugin}) cannot be used: {text}")
+        return None
+
+
+def _with_accounts(
+    entry: ProviderConfig,
+    config: Config,
+    logins: dict[str, Accounts],
+    everywhere: tuple[Step, ...],
+    known: _Known,
+    registry: Registry,
+    problems: Problems,
+) -> Provider | None:
+    """A provider whose requests are signed with an account."""
+    from ccr_core.accounts import Accounts
+    from ccr_core.login import Http
+
+    name = _sign_in_of(entry)
+    spec = registry.auth[name].value
+    if name not in logins:
+        auth, store = make_auth(name, config, registry, problems), make_store(config, registry, problems)
+        if auth is None or store is None:
+            return None
+        logins[name] = Accounts(spec, auth, store, http=lambda proxy: Http(proxy or config.proxy_url, config.no_proxy))
+    accounts = logins[name]
+    own = _steps(entry.transformer.use, known, registry, problems)
+    dialect = entry.dialect or next((step.spec.dialect for step in own if step.spec.dialect is not None), None)
+    found = _addresses(entry, spec, accounts.auth.options, dialect, registry, problems)
+    if found is None:
+        return None
+    plans: dict[tuple[str, str], Plan] = {}
+    for endpoint, url in found:
+        named = {use.name.casefold() for use in entry.transformer.use}
+        uses = [
+            StepUse(name=step, where=f"sign-in {name}")
+            if isinstance(step, str)
+            else StepUse(name=step[0], options=step[1], where=f"sign-in {name}")
+            for step in endpoint.transformers
+        ]
+        implied = _steps([use for use in uses if use.name.casefold() not in named], known, registry, problems)
+        like = ProviderSpec(name=name, base_url=url, dialect=endpoint.dialect, options=endpoint.options)
+        entry_here = attrs.evolve(entry, dialect=endpoint.dialect)
+        for model, more in {"": (), **entry.transformer.models}.items():
+            steps = (*everywhere, *implied, *own, *_steps(more, known, registry, problems))
+            plan = _plan(entry_here, like, url, steps, registry, problems)
+            if plan is None:
+                return None
+            plans[endpoint.name, model] = attrs.evolve(plan, base_url=url)
+    first, url = found[0]
+    return Provider(
+        config=entry,
+        spec=ProviderSpec(name=name, base_url=url, dialect=first.dialect, models=spec.models),
+        base_url=url,
+        auth=accounts.auth,
+        own_keys=(),
+        plan=plans[first.name, ""],
+        plans={model: plan for (endpoint, model), plan in plans.items() if endpoint == first.name and model},
+        tallies=_tallies(entry, registry, problems),
+        accounts=accounts,
+        endpoints=plans if len(found) > 1 else {},
+    )
+
+
+def _addresses(
+    entry: ProviderConfig, spec: AuthSpec, options: Any, dialect: str | None, registry: Registry, problems: Problems
+) -> list[tuple[Endpoint, str]] | None:
+    """By which endpoints the entry reaches the service, and where these are, the usual one first."""
+    from ccr_core.accounts import allowed, legacy
+
+    endpoints = [each for each in spec.endpoints if dialect is None or each.dialect == dialect]
+    if not endpoints:
+        speaks = ", ".join(dict.fromkeys(each.dialect for each in spec.endpoints))
+        problems.add(entry.where, f"{spec.name} speaks {speaks}, and not {dialect}")
+        return None
+    base = (options.api_base or spec.base_url).rstrip("/")
+    given = (entry.api_base_url or "").rstrip("/")
+    standard = {spec.base_url.rstrip("/") + each.path: each for each in endpoints}
+    if not given or legacy(spec, given) or given == spec.base_url.rstrip("/"):
+        return [(each, base + each.path) for each in endpoints]
+    if given in standard:
+        return [(standard[given], base + standard[given].path)]
+    if not allowed(spec, given) and not options.allow_custom_host:
+        problems.add(
+            join(entry.where, "api_base_url"),
+            f"the tokens of {spec.name} are not sent there; leave it out, or set oauth.{spec.name}.allow_custom_host",
+        )
+        return None
+    if not urlsplit(given).path:
+        return [(each, given + each.path) for each in endpoints]
+    by_url = _by_url(given, registry)
+    return [(next((each for each in endpoints if each.dialect == by_url), endpoints[0]), given)]
 
 
 def _preset(entry: ProviderConfig, registry: Registry) -> Contributed[ProviderSpec] | None:
@@ -493,7 +658,7 @@ def _auth(
     entry: ProviderConfig, spec: ProviderSpec | None, dialect: Dialect, problems: Problems, warnings: list[str]
 ) -> tuple[Auth[Any], tuple[Key, ...]]:
     if entry.auth_type == "oauth":
-        name = entry.oauth_provider or entry.name
+        name = _sign_in_of(entry)
         warnings.append(f"{entry.where}: {entry.name} signs in with {name}; no installed plugin offers that")
         return NotSignedIn(name, entry.name), ()
     style = (spec.key_style if spec else None) or dialect.key_style
@@ -516,23 +681,29 @@ def _auth(
     return ApiKey("bearer" if style == "none" else style, entry.name), keys
 
 
+@attrs.frozen
+class _Tokenizer:
+    """A ``tokenizer`` block; the tables hold the ``type`` of a counter and its options."""
+
+    default: Mapping[str, Any] | None = None
+    models: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
+
+
 def _tallies(entry: ProviderConfig, registry: Registry, problems: Problems) -> dict[str, Tally]:
     """The counters that a ``tokenizer`` block names: ``{"default": {"type": …}, "models": {"<model>": {…}}}``."""
-    block = entry.tokenizer or {}
     where = join(entry.where, "tokenizer")
-    tables = {"": block["default"]} if "default" in block else {}
-    named = block.get("models")
-    tables |= named if isinstance(named, Mapping) else {}
+    block = structure(_Tokenizer, entry.tokenizer or {}, where, problems) or _Tokenizer()
+    tables = {"": (block.default, join(where, "default"))} if block.default is not None else {}
+    tables |= {model: (table, join(where, "models", model)) for model, table in block.models.items()}
     tallies = {}
-    for model, table in tables.items():
-        at = join(where, "models", model) if model else join(where, "default")
-        kind = table.get("type") if isinstance(table, Mapping) else None
-        contributed = registry.counters.get(str(kind))
+    for model, (table, at) in tables.items():
+        kind = table.get("type")
+        contributed = registry.counters.get(kind) if isinstance(kind, str) else None
         if contributed is None:
-            problems.add(
-                join(at, "type"),
-                f'no token counter "{kind}"{did_you_mean(str(kind), registry.counters)}{registry.failed()}',
-            )
+            known = ", ".join(sorted(registry.counters)) or "none"
+            what = "missing" if kind is None else f'no token counter "{kind}"'
+            near = did_you_mean(str(kind), registry.counters) or f"; known: {known}"
+            problems.add(join(at, "type"), f"{what}{near}{registry.failed()}")
             continue
         given = {key: value for key, value in table.items() if key not in ("type", "fallback")}
         options = None

@@ -6,10 +6,11 @@ Each has a ``name``, by which the configuration chooses it.  Nothing here does a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from ccr_core.auth import Auth, AuthOptions
 from ccr_core.dialect import Context, WireRequest
 from ccr_core.messages import Headers, Request
 from ccr_core.observe import Observer
@@ -17,6 +18,9 @@ from ccr_core.routing import Decision, Pass, RouteContext
 from ccr_core.servertool import ServerTool, ToolContext
 from ccr_core.tokens import Counter
 from ccr_core.transform import Transformer
+
+if TYPE_CHECKING:
+    from ccr_core.tokenstore import TokenStore
 
 
 class Embedded(Protocol):
@@ -141,4 +145,56 @@ class ObserverSpec:
     options: type[Any] | None = None
     wants: frozenset[type] = frozenset()
     default: bool = True
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """A way into a service that has several: a dialect, and the ``path`` below the service's base URL.
+
+    ``options`` are those of the dialect; ``transformers`` are steps that it always needs.
+    """
+
+    name: str
+    dialect: str
+    path: str
+    options: Mapping[str, Any] = attrs.Factory(dict)
+    transformers: tuple[str | tuple[str, Mapping[str, Any]], ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class AuthSpec:
+    """A way to sign in, and the service that it opens.
+
+    A provider entry uses it with ``"auth_type": "oauth"`` and its name as ``oauth_provider``.  ``options`` extends
+    ``AuthOptions`` and is filled from ``oauth.<name>`` of the configuration.  ``base_url`` and ``endpoints`` say where
+    and how models are asked, the usual endpoint first; tokens are sent to ``hosts`` only (patterns).  ``legacy`` are
+    hosts that older configurations name; they mean ``base_url``.  ``risk`` is what the vendor says against this
+    use: if there is any, each account works only after its owner has read it and agreed.  ``interactive`` says whether
+    there is anything to sign in to; without it requests go out with no account.
+    """
+
+    name: str
+    factory: Callable[[Any, str], Auth[Any]]
+    base_url: str
+    endpoints: tuple[Endpoint, ...]
+    hosts: tuple[str, ...]
+    options: type[AuthOptions] = AuthOptions
+    legacy: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    interactive: bool = True
+    risk: str = ""
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class TokenStoreSpec:
+    """A place where accounts are kept.  ``token_store`` in the configuration chooses one (else ``file``).
+
+    The factory gets the checked options and the directory in which ccr keeps its files.
+    """
+
+    name: str
+    factory: Callable[[Any, Any], TokenStore]
+    options: type[Any] | None = None
     summary: str = ""

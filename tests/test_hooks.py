@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from ccr_core import (
+    Auth,
+    AuthSpec,
     Counter,
     CounterSpec,
     Dialect,
@@ -24,6 +26,8 @@ from ccr_core import (
     RuleSpec,
     ServerTool,
     ServerToolSpec,
+    TokenStore,
+    TokenStoreSpec,
     Transformer,
     TransformerSpec,
     hookimpl,
@@ -101,6 +105,20 @@ def test_hook_ccr_server_tools() -> None:
     spec = ServerToolSpec(name="one", factory=ServerTool)
 
     assert {"one": spec} == names(offer("ccr_server_tools", spec).server_tools)
+
+
+def test_hook_ccr_auth() -> None:
+    """Ways to sign in come out under their names, not yet made."""
+    spec = AuthSpec(name="one", factory=Auth, base_url="https://one.example", endpoints=(), hosts=())
+
+    assert {"one": spec} == names(offer("ccr_auth", spec).auth)
+
+
+def test_hook_ccr_token_stores() -> None:
+    """Token stores come out under their names, not yet made."""
+    spec = TokenStoreSpec(name="one", factory=lambda options, home: TokenStore())
+
+    assert {"one": spec} == names(offer("ccr_token_stores", spec).token_stores)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

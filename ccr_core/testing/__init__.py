@@ -19,6 +19,7 @@ _HOME = {
         "tool",
     ),
     "dialects": ("Decoded", "check_dialect", "check_ingress", "context", "decode", "sample_requests"),
+    "flows": ("replay",),
     "grammar": ("check_stream", "to_wire"),
     "harness": ("Answer", "Harness", "Make", "Stream", "StreamEvent", "config"),
     "plugin": ("check_plugin", "entry_module", "private_uses"),
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from ccr_core.testing.dialects import context as context
     from ccr_core.testing.dialects import decode as decode
     from ccr_core.testing.dialects import sample_requests as sample_requests
+    from ccr_core.testing.flows import replay as replay
     from ccr_core.testing.grammar import check_stream as check_stream
     from ccr_core.testing.grammar import to_wire as to_wire
     from ccr_core.testing.harness import Answer as Answer

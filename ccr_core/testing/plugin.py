@@ -150,6 +150,8 @@ def _offered(registry: Registry) -> Iterator[tuple[str, Any]]:
         "counter": registry.counters,
         "observer": registry.observers,
         "server tool": registry.server_tools,
+        "sign-in": registry.auth,
+        "token store": registry.token_stores,
     }
     for kind, values in kinds.items():
         for contributed in values.values():

@@ -62,6 +62,7 @@ class Attempt:
         self.ctx = Context(exchange_id=exchange_id, target=provider.target(route), note=note)
         self.chain = Chain(self.plan.steps, self.ctx)
         self.outcome = Outcome()
+        self._sent: WireRequest | None = None
         self.request = self.chain.on_request(request)
         self._wired = self.chain.wire_stages()
         self._steps = self.chain.stages()
@@ -73,7 +74,8 @@ class Attempt:
 
     def wire(self) -> WireRequest:
         """What will be sent, unsigned; every step has been applied."""
-        return self.chain.on_wire_request(self.encoded())
+        self._sent = self.chain.on_wire_request(self.encoded())
+        return self._sent
 
     def encoded(self) -> WireRequest:
         """What the dialect makes of the request, before the steps that change the wire request."""
@@ -98,7 +100,11 @@ class Attempt:
         kind = headers.get("content-type", "").lower()
         if "stream" in kind:
             return True
-        return False if "json" in kind or "html" in kind else self.request.stream
+        if "json" in kind or "html" in kind:
+            return False
+        # Some dialects always ask for a stream, however the client asks.
+        body = self._sent.body if self._sent is not None else None
+        return self.request.stream or bool(body and body.get("stream"))
 
     def way(self, ingress: Ingress, request: Request, streamed: bool) -> Way:
         """The way back to a client that streams: a relay if the bytes may pass as they are, else the full row.

@@ -15,6 +15,8 @@ class OpenAIChat(Dialect):
 
     name: ClassVar[str] = "openai-chat"
     options: ClassVar[type[Any] | None] = Options
+    endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/v1beta/openai")
+    """The second is the base of Google's, whose host otherwise speaks another format."""
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as a chat completion request."""

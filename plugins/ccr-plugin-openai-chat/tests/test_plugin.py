@@ -16,9 +16,12 @@ from ccr_plugin_openai_chat.urls import endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccr_core import JSON, Chunk, Context, Target, assemble
+from ccr_core import JSON, Chunk, Context, ProviderSpec, Target, assemble, hookimpl
 from ccr_core.config import Problems, structure
-from ccr_core.testing import as_request, ask, check_plugin
+from ccr_core.testing import Upstream, as_request, ask, check_plugin, config, standins
+from ccr_core.testing.pytest_plugin import Make
+
+pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
 
 def test_the_plugin_keeps_the_rules() -> None:
@@ -51,6 +54,29 @@ def test_the_plugin_keeps_the_rules() -> None:
 def test_urls(base: str, expected: str) -> None:
     """Every form of base URL that people paste leads to the endpoint."""
     assert expected == endpoint(base)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://generativelanguage.googleapis.com/v1beta/openai/",
+        "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
+    ],
+)
+async def test_the_format_is_known_by_the_url(ccr: Make, upstream: Upstream, url: str) -> None:
+    """A host that speaks another format by default is spoken to in this one where the URL is of this one."""
+    upstream.fail(400)
+    host = ProviderSpec(name="google", base_url="https://generativelanguage.googleapis.com", dialect="plain")
+    plugin = type("Plugin", (), {"ccr_providers": hookimpl(lambda self: [host])})()
+    document = config(models=["gemini-x"], api_base_url=url)
+
+    await ccr(document, [ccr_plugin_openai_chat, plugin, standins.dialect, standins.ingress, standins.rule]).messages(
+        ask()
+    )
+
+    (sent,) = upstream.requests
+    assert "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions" == sent.url
+    assert "Bearer sk-test" == sent.headers["authorization"]
 
 
 def openai() -> Options:

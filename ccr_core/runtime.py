@@ -295,6 +295,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
             )
             if provider is not None:
                 providers[provider.name] = provider
+    warnings += _older_plugins(config, registry)
     rules = _rules(config, registry, problems, warnings)
     models = {name: provider.models for name, provider in providers.items()}
     default = config.router.default
@@ -774,10 +775,32 @@ def _chosen(
     return chosen
 
 
+OLDER_PLUGINS: Mapping[str, str] = {"token-speed": "session-stats"}
+"""What the ``plugins`` of older configurations name → the observer that does it."""
+
+
+def _older_plugins(config: Config, registry: Registry) -> list[str]:
+    """What the user should know of an older ``plugins`` section."""
+    warnings = []
+    for place, use in enumerate(config.plugins):
+        name = OLDER_PLUGINS.get(use.name)
+        if use.enabled and name not in registry.observers:
+            needs = f'; the observer "{name}" does this and is not installed' if name else ""
+            warnings.append(f'plugins[{place}]: "{use.name}" has no effect{needs}')
+        elif use.enabled and use.options:
+            warnings.append(f'plugins[{place}].options have no effect; those of observers.{name} have')
+    return warnings
+
+
 def _observers(
     config: Config, registry: Registry, problems: Problems, make: bool
 ) -> list[tuple[str, observe.Observer, frozenset[type]]]:
-    chosen = _chosen("observers", config.observers, registry.observers, config.log, registry, problems)
+    given = dict(config.observers)
+    for use in config.plugins:
+        name = OLDER_PLUGINS.get(use.name)
+        if use.enabled and name in registry.observers:
+            given.setdefault(name, True)
+    chosen = _chosen("observers", given, registry.observers, config.log, registry, problems)
     made: list[tuple[str, observe.Observer, frozenset[type]]] = []
     if problems.items or not make:
         # Not made while something is wrong: an observer may open files.

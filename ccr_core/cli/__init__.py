@@ -21,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"claude-code-router version: {__version__}")
         return 0
+    if args[:1] == ["statusline"] and len(args) <= 2 and not any(word.startswith("-") for word in args):
+        # Claude Code asks for this line after each turn: nothing else may be imported.
+        from ccr_core.cli import statusline
+
+        return statusline.main(args[1:])
     from ccr_core.cli.group import run
 
     return run(args)

@@ -23,7 +23,7 @@ import click
 from ccr_core.cli import process
 from ccr_core.cli.environment import Environment, configured, environment
 from ccr_core.cli.output import fail
-from ccr_core.config import home, mask
+from ccr_core.config import Config, home, mask
 from ccr_core.errors import CcrError
 
 NOT_FOUND = 127
@@ -81,7 +81,7 @@ def code(args: tuple[str, ...]) -> int:
         own, rest = split_settings(args)
         run = _router(folder)
         given = environment(config, run.url)
-        with _settings_file(folder, merged(given, own)) as path:
+        with _settings_file(folder, with_status_line(merged(given, own), config)) as path:
             env = {name: value for name, value in os.environ.items() if name not in given.removed}
             return _run(
                 [program, "--settings", str(path), *rest],
@@ -144,6 +144,15 @@ def merged(given: Environment, own: Mapping[str, Any], env: Mapping[str, str] = 
     """
     variables = {**given.chosen(env), **own.get("env", {}), **given.always, **dict.fromkeys(given.removed, "")}
     return {**own, "env": variables}
+
+
+def with_status_line(settings: Mapping[str, Any], config: Config, preset: str | None = None) -> dict[str, Any]:
+    """The settings with ccr's status line, if the configuration shows one and the user's settings have none."""
+    if not (config.status_line or {}).get("enabled") or "statusLine" in settings:
+        return dict(settings)
+    from ccr_core.cli.statusline_command import entry
+
+    return {**settings, "statusLine": entry(preset)}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,267 @@
+"""An observer that keeps one small file of measurements for each session, which ``ccr statusline`` reads.
+
+Rules of this module:
+
+* whoever tells it something never waits: files are written by a thread of its own, and what came meanwhile is written
+  together;
+* the file ``run/sessions/<session>.json`` is replaced whole, so that a reader sees the old or the new one, and is for
+  its owner only; sums go on from what is in it, also after a restart;
+* a cost is only given where the provider reports it or the configuration has a price: nothing is guessed;
+* the file holds facts about exchanges, never prompts or answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ccr_core import Arrived, Failed, Finished, Observation, Observer, ObserverSpec, hookimpl
+
+log = logging.getLogger("ccr.session-stats")
+
+WAITING = 4096
+"""The most observations that wait to be written; more are counted as requests only in the log of requests."""
+
+CLOSE_SECONDS = 2.0
+KEPT = 200
+"""The most files that are kept, whatever their age."""
+
+_WRITING = threading.Lock()
+"""Held while a file is read, changed and replaced: at a reload two observers live side by side."""
+
+
+@attrs.frozen
+class Price:
+    """USD for a million tokens; the fields for caches are the price of ``input`` unless given."""
+
+    input: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    output: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+    def of(self, usage: Mapping[str, Any]) -> float:
+        """What an answer with this ``usage`` costs, in USD."""
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        parts = (
+            (number(usage, "input_tokens"), self.input),
+            (number(usage, "output_tokens"), self.output),
+            (number(usage, "cache_read_input_tokens"), read),
+            (number(usage, "cache_creation_input_tokens"), write),
+        )
+        return sum(count * price for count, price in parts) / 1e6
+
+
+@attrs.frozen
+class Options:
+    """``prices`` by ``provider,model`` or model, as globs (the first that fits counts); ``keep_days``: how long the
+    file of a session stays after its last request."""
+
+    prices: Mapping[str, Price] = attrs.field(factory=dict)
+    keep_days: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
+
+
+def number(data: Mapping[str, Any], key: str) -> float:
+    """A number of a JSON object; 0 if there is none."""
+    value = data.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+
+
+def file_name(session: str) -> str:
+    """The file of a session: its id, or a digest of it where that would be no plain name."""
+    plain = re.fullmatch(r"[A-Za-z0-9_-]{1,100}", session)
+    return f"{session if plain else hashlib.sha256(session.encode()).hexdigest()[:32]}.json"
+
+
+class SessionStats(Observer):
+    """Keeps the files.  The thread starts with the first request of a session and ends with :meth:`close`."""
+
+    def __init__(self, options: Options, home: Any) -> None:
+        self.folder = Path(home) / "run" / "sessions"
+        self._options = options
+        self._waiting: list[Arrived | Finished] = []
+        self._open: dict[str, set[str]] = {}
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._writing = False
+        self._failing = False
+
+    def on(self, observation: Observation) -> None:
+        """Take the begin or the end of an exchange; return at once."""
+        if not isinstance(observation, Arrived | Finished) or not observation.session:
+            return
+        with self._wake:
+            if self._closed or len(self._waiting) >= WAITING:
+                return
+            self._waiting.append(observation)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="ccr-session-stats", daemon=True)
+                self._thread.start()
+            self._wake.notify_all()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until all that was told so far is written; whether that was so within ``seconds``."""
+        with self._wake:
+            return self._wake.wait_for(lambda: not self._waiting and not self._writing, seconds)
+
+    def close(self) -> None:
+        """Write what still waits, and end."""
+        with self._wake:
+            self._closed = True
+            thread = self._thread
+            self._wake.notify_all()
+        if thread is not None:
+            thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._writing = False
+                self._wake.notify_all()
+                self._wake.wait_for(lambda: self._waiting or self._closed)
+                batch, self._waiting = self._waiting, []
+                if not batch:
+                    return
+                self._writing = True
+            by_session: dict[str, list[Arrived | Finished]] = {}
+            for observation in batch:
+                by_session.setdefault(observation.session or "", []).append(observation)
+            for session, seen in by_session.items():
+                try:
+                    self._update(session, seen)
+                    self._failing = False
+                except Exception as error:
+                    if not self._failing:
+                        log.warning("cannot write %s: %s; the status line shows old figures", self.folder, error)
+                    self._failing = True
+
+    def _update(self, session: str, seen: Iterable[Arrived | Finished]) -> None:
+        running = self._open.setdefault(session, set())
+        path = self.folder / file_name(session)
+        with _WRITING:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data = read(path)
+            if not data:
+                self._prune()
+            for observation in seen:
+                if isinstance(observation, Finished):
+                    running.discard(observation.id)
+                    add(data, observation, self._options.prices)
+                elif is_main(observation) and observation.stream:
+                    running.add(observation.id)
+            data |= {"version": 1, "session": session, "updated": time.time(), "streaming": bool(running)}
+            write(path, data)
+        if not running:
+            del self._open[session]
+
+    def _prune(self) -> None:
+        """Remove files of sessions that were not heard of for long, and the oldest of too many."""
+        files = []
+        for path in self.folder.glob("*.json"):
+            with contextlib.suppress(OSError):
+                files.append((path.stat().st_mtime, path))
+        oldest = time.time() - self._options.keep_days * 86400
+        for position, (changed, path) in enumerate(sorted(files, reverse=True)):
+            if position >= KEPT - 1 or changed < oldest:
+                path.unlink(missing_ok=True)
+
+
+def is_main(seen: Arrived | Finished) -> bool:
+    """Whether a request is of the conversation itself, not of a sub-agent or a helper."""
+    return seen.agent_id is None and seen.request_class in (None, "main")
+
+
+def add(data: dict[str, Any], seen: Finished, prices: Mapping[str, Price]) -> None:
+    """Put one finished exchange into the contents of a session's file."""
+    failed = isinstance(seen, Failed)
+    route = f"{seen.provider},{seen.model}"
+    cost = _cost(route, seen, prices)
+    total = data.setdefault("total", {})
+    usage = seen.usage if isinstance(seen.usage, Mapping) else {}
+    tokens = {
+        "input_tokens": int(number(usage, "input_tokens")),
+        "output_tokens": int(number(usage, "output_tokens")),
+        "cache_read_input_tokens": int(number(usage, "cache_read_input_tokens")),
+        "cache_creation_input_tokens": int(number(usage, "cache_creation_input_tokens")),
+    }
+    counts = {**tokens, "requests": 1, "failed": int(failed), "unpriced": int(cost is None and not failed)}
+    for key, count in counts.items():
+        total[key] = int(number(total, key)) + count
+    total["cost"] = round(number(total, "cost") + (cost or 0), 8)
+    if failed or not is_main(seen):
+        return
+    took = seen.duration - (seen.first or 0) if seen.stream else seen.duration
+    data["last"] = {
+        "at": seen.at,
+        "route": route,
+        "provider": seen.provider,
+        "model": seen.model,
+        "requested": seen.requested,
+        "scenario": seen.scenario,
+        "why": seen.why,
+        "stream": seen.stream,
+        **tokens,
+        "ttft_ms": None if seen.first is None else round(seen.first * 1000),
+        "duration_ms": round(seen.duration * 1000),
+        "tokens_per_second": round(tokens["output_tokens"] / took, 1) if took > 0 else None,
+        "cost": None if cost is None else round(cost, 8),
+    }
+
+
+def _cost(route: str, seen: Finished, prices: Mapping[str, Price]) -> float | None:
+    """USD: what the provider says, else by the configured price; ``None`` if neither is known."""
+    said = seen.usage.get("cost") if isinstance(seen.usage, Mapping) else None
+    if isinstance(said, int | float) and not isinstance(said, bool):
+        return float(said)
+    for pattern, price in prices.items():
+        if any(fnmatch.fnmatchcase(name, pattern) for name in (route, seen.model)):
+            return price.of(seen.usage)
+    return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of a session's file; empty if there is none that can be understood."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) and isinstance(data.get("total", {}), dict) else {}
+
+
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Replace a session's file in one step; mode 0600."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(data, file, separators=(",", ":"))
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+@hookimpl
+def ccr_observers() -> Iterable[ObserverSpec]:
+    """Offer the observer ``session-stats``."""
+    yield ObserverSpec(
+        name="session-stats",
+        factory=SessionStats,
+        options=Options,
+        wants=frozenset({Arrived, Finished, Failed}),
+        summary="Measurements of each session, for the status line.",
+    )

@@ -47,6 +47,7 @@ from ccr_core.exchange import Exchange
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
 from ccr_core.messages import JSON, Headers, Request, text_of
+from ccr_core.patience import Patience
 from ccr_core.projects import Projects
 from ccr_core.push import Pipe, Push, Stage
 from ccr_core.routing import Choice, Route, RouteContext, choose
@@ -480,31 +481,44 @@ class Engine:
 
         try:
             if not streamed:
-                out = attempt.push_body(await _read_all(reply), way.pipe)
-            while streamed and (data := await self._next(limits, attempt, reply, ping)):
-                way.pipe.push(data, out)
-                if out:
-                    written = b"".join(out)
-                    out.clear()
-                    await _write(exchange, client, ingress, written)
+                out = attempt.push_body(await _read_whole(runtime, attempt, reply), way.pipe)
+            with Patience(limits.ping_s) as patience:
+                while streamed and (data := await self._next(limits, patience, attempt, reply, ping)):
+                    way.pipe.push(data, out)
+                    if out:
+                        written = b"".join(out)
+                        out.clear()
+                        await _write(exchange, client, ingress, written)
             way.pipe.end(out)
             await _write(exchange, client, ingress, b"".join(out), last=True)
         except CcrError as error:
             await self._broken(exchange, error, way.encoder, out, ingress, client)
             raise
 
-    async def _next(self, limits: Limits, attempt: Attempt, reply: Reply, ping: Callable[[], Awaitable[None]]) -> bytes:
+    async def _next(
+        self,
+        limits: Limits,
+        patience: Patience,
+        attempt: Attempt,
+        reply: Reply,
+        ping: Callable[[], Awaitable[None]],
+    ) -> bytes:
         """What has arrived; ``ping`` is called while the provider is silent, until it has been so for too long."""
         quiet = 0.0
         while True:
+            patience.begin()
             try:
-                async with asyncio.timeout(limits.ping_s):
-                    return await reply.read()
-            except TimeoutError:
+                data = await reply.read()
+            except asyncio.CancelledError:
+                if not patience.lost():
+                    raise
                 quiet += limits.ping_s
                 if quiet >= limits.idle_s:
                     raise UpstreamError(f"{attempt.provider.name} was silent for {quiet:g} s", 504) from None
                 await ping()
+            else:
+                patience.end()
+                return data
 
     async def _ping(
         self,
@@ -544,11 +558,7 @@ class Engine:
         ingress: Ingress,
         client: Client,
     ) -> None:
-        try:
-            async with asyncio.timeout(runtime.config.api_timeout_ms / 1000):
-                data = await _read_all(reply)
-        except TimeoutError:
-            raise UpstreamError(f"{attempt.provider.name} did not finish its answer in time", 504) from None
+        data = await _read_whole(runtime, attempt, reply)
         if attempt.is_stream(reply.headers) or not attempt.passes_whole(ingress, data):
             message = assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
             data = guarded(ingress, "encode_message", lambda: ingress.encode_message(message, exchange.request))
@@ -582,7 +592,8 @@ class Engine:
             attempt = Attempt(runtime, request, other, exchange.id, exchange.note)
             reply = await self._begin(runtime, exchange, attempt, other, key)
             try:
-                return assemble(self._events(attempt, await _read_all(reply), attempt.is_stream(reply.headers)))
+                data = await _read_whole(runtime, attempt, reply)
+                return assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
             finally:
                 reply.close()
 
@@ -658,13 +669,14 @@ class Engine:
                 pipe = attempt.row(streamed)
                 events: list[Event] = []
                 if not streamed:
-                    events = attempt.push_body(await _read_all(reply), pipe)
-                while streamed and (data := await self._next(limits, attempt, reply, ping)):
-                    try:
-                        pipe.push(data, events)
-                    finally:
-                        await give(passed for event in events for passed in this.feed(event))
-                        events.clear()
+                    events = attempt.push_body(await _read_whole(runtime, attempt, reply), pipe)
+                with Patience(limits.ping_s) as patience:
+                    while streamed and (data := await self._next(limits, patience, attempt, reply, ping)):
+                        try:
+                            pipe.push(data, events)
+                        finally:
+                            await give(passed for event in events for passed in this.feed(event))
+                            events.clear()
                 pipe.end(events)
                 await give(passed for event in events for passed in this.feed(event))
                 if not this.calls:
@@ -790,6 +802,15 @@ async def _post(exchange: Exchange, wire: WireRequest) -> Reply:
     if exchange.sender is None:
         raise UpstreamError("this engine sends nothing")
     return await exchange.sender.send(wire, orjson.dumps(wire.body) if wire.body is not None else b"")
+
+
+async def _read_whole(runtime: Runtime, attempt: Attempt, reply: Reply) -> bytes:
+    """All of an answer of which nothing can be passed on before its end; for as long as the configuration allows."""
+    try:
+        async with asyncio.timeout(runtime.config.api_timeout_ms / 1000):
+            return await _read_all(reply)
+    except TimeoutError:
+        raise UpstreamError(f"{attempt.provider.name} did not finish its answer in time", 504) from None
 
 
 async def _read_all(reply: Reply, limit: int | None = None) -> bytes:

@@ -61,6 +61,8 @@ class CcrError(Exception):
 
     status: int = 500
     kind: str = "api_error"
+    details: Mapping[str, Any] | None = None
+    """What a program should know of it, besides the words: the ``details`` of an error of the Messages API."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -74,10 +76,11 @@ class ConfigError(CcrError):
 class RequestError(CcrError):
     """The client's request is wrong; ``status`` says how (400 unless told otherwise)."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind_of(status)
+        self.details = details
 
 
 class RoutingError(CcrError):
@@ -126,8 +129,10 @@ class UpstreamError(CcrError):
         status: int = 502,
         kind: str | None = None,
         headers: Mapping[str, str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
+        self.details = details
         self.status = status
         self.kind = kind or kind_of(status)
         self.headers: dict[str, str] = {name: value for name, value in (headers or {}).items() if name in self.PASSED}

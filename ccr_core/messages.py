@@ -90,6 +90,18 @@ class Request:
         thinking = self.body.get("thinking")
         return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
 
+    def require_whole(self) -> None:
+        """Raise ``RequestError`` if the provider is asked to remember the conversation (the field ``thread``).
+
+        For every dialect and service that remembers none: answered without what was said before, such a request would
+        be another one.  Source of the error's code: Anthropic's Python SDK, which then sends the whole conversation.
+        """
+        if self.body.get("thread") is not None:
+            raise RequestError(
+                "thread: this provider keeps no conversations; send the whole conversation, without thread",
+                details={"error_code": "thread_unsupported_request", "unsupported": ["thread"]},
+            )
+
     def system_blocks(self) -> list[JSON]:
         """The system prompt as blocks, whichever way it was written."""
         system = self.body.get("system")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hmac
 import logging
 import os
@@ -436,10 +437,15 @@ def serve(
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         log_config=None,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=10,
     )
+    # What has been made until now stays; requests make many objects that live for one of them only.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     server = uvicorn.Server(uvicorn_config)
     with contextlib.closing(sock):
         server.run(sockets=[sock])

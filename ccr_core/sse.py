@@ -18,7 +18,7 @@ from ccr_core.messages import JSON, loads
 from ccr_core.push import Push
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)  # not frozen: made for each event, and takes half as long so
 class Chunk:
     """One parsed piece of a provider's stream.
 
@@ -58,6 +58,12 @@ class SseParser(Push[bytes, Chunk]):
         # Assigned before the events are given: the rest must be right even if the reader stops half-way.
         self._rest = events.pop() + held
         for lines in events:
+            if lines[:7] == b"data: {" and b"\n" not in lines:
+                try:
+                    yield Chunk(orjson.loads(lines[6:]))
+                    continue
+                except orjson.JSONDecodeError:
+                    pass  # read again below, with more patience
             chunk = _parse(lines)
             if chunk is not None:
                 yield chunk

@@ -27,8 +27,12 @@ import ccr_plugin_rule_think
 import ccr_plugin_rule_web_search
 import pytest
 
+from ccr_core import ConfigError
+from ccr_core.config import from_document
 from ccr_core.messages import JSON
+from ccr_core.plugins import load
 from ccr_core.routing import DEFAULT_RULES
+from ccr_core.runtime import build
 from ccr_core.testing import Upstream, ask, claude_code_headers, claude_code_request, samples
 from ccr_core.testing.bodies import PIXEL
 from ccr_core.testing.pytest_plugin import Make
@@ -630,14 +634,54 @@ async def test_a_broken_file_is_seen_and_passed_over(ccr: Make, tmp_path: Path) 
     } == explained["rules"][0]
 
 
-async def test_a_route_to_nowhere(ccr: Make) -> None:
+@pytest.mark.parametrize(
+    ("routes", "place"),
+    [
+        ({"background": "typo,small"}, "Router.background"),
+        ({"agentTypes": {"Plan": "typo,x"}}, "Router.agentTypes.Plan"),
+    ],
+)
+def test_a_route_to_nowhere(ccr: Make, routes: JSON, place: str) -> None:
     """
-    A route with an unknown provider is refused by name; the request does not go elsewhere in silence.
+    A route with an unknown provider stops the router at its start, with the route's place.
     """
-    router = ccr(configuration({"default": "p,default", "background": "typo,small"}), plugins=PLUGINS)
+    with pytest.raises(ConfigError) as caught:
+        ccr(configuration({"default": "p,default", **routes}), plugins=PLUGINS)
 
-    answer = await router.messages(new("auxiliary").body, headers=new("auxiliary").headers)
+    assert place in caught.value.message
+    assert "known: p" in caught.value.message
 
-    assert 404 == answer.status
-    assert answer.error is not None
-    assert 'no provider for "typo,small" (rule background: ' in answer.error["message"]
+
+def test_a_broken_file_is_a_warning_at_start(ccr: Make, tmp_path: Path) -> None:
+    """
+    What is wrong with the custom router is told before the first request.
+    """
+    router = ccr(configuration(ROUTES, tmp_path / "router.js"), plugins=PLUGINS)
+
+    [warning] = [text for text in router.runtime.warnings if "custom-router" in text]
+    assert "router.js is not Python" in warning
+
+
+def test_a_relative_path(tmp_path: Path) -> None:
+    """
+    A relative path to the custom router begins in the folder of the configuration, whatever folder that is.
+    """
+    document = configuration(ROUTES, Path("router.py"))
+    (tmp_path / "router.py").write_text(CUSTOM)
+
+    runtime = build(from_document(document, {}, tmp_path / "config.json"), load(PLUGINS))
+
+    assert (str(tmp_path / "router.py"), ()) == (runtime.public["CUSTOM_ROUTER_PATH"], runtime.warnings)
+
+
+async def test_the_custom_router_gets_the_count(ccr: Make, tmp_path: Path) -> None:
+    """
+    A custom router gets the same count as the other rules, also when none of them needs it.
+    """
+    custom = tmp_path / "router.py"
+    custom.write_text('def route(req, config):\n    return f"p,{req.token_count}"\n')
+    sent = new(text=LONG)
+    chosen = await ccr(configuration({"default": "p,default"}, custom), plugins=PLUGINS).explain(sent.body)
+    counted = await ccr(configuration(ROUTES), plugins=PLUGINS).explain(sent.body)
+
+    assert str(counted["tokens"]) == chosen["route"]["model"]

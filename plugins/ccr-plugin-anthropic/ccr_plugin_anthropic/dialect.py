@@ -81,6 +81,8 @@ class Anthropic(Dialect):
         target = ctx.target
         options: AnthropicOptions = target.options or AnthropicOptions()
         first_party = _first_party(target)
+        if not first_party:
+            request.require_whole()
         body = {**request.body, "model": target.model}
         betas = _betas(request, body)
         if not first_party and "safeguards" in body:
@@ -161,7 +163,14 @@ class Anthropic(Dialect):
         headers = dict(reply.headers)
         if isinstance(data.get("request_id"), str):
             headers.setdefault("request-id", data["request_id"])
-        return UpstreamError(error_text(reply), status, kind if kind in KINDS else kind_of(status), headers)
+        details = inner.get("details") if isinstance(inner, dict) else None
+        return UpstreamError(
+            error_text(reply),
+            status,
+            kind if kind in KINDS else kind_of(status),
+            headers,
+            details if isinstance(details, dict) else None,
+        )
 
 
 def _first_party(target: Target) -> bool:

@@ -79,6 +79,8 @@ class AnthropicIngress(Ingress):
         """
         headers: dict[str, str] = {"content-type": "application/json"}
         body: JSON = {"type": "error", "error": {"type": error.kind, "message": error.message}}
+        if error.details:
+            body["error"]["details"] = dict(error.details)
         if isinstance(error, UpstreamError):
             headers.update(error.headers)
             request_id = error.headers.get("request-id") or error.headers.get("x-request-id")

@@ -29,6 +29,7 @@ _MARKS = (b"\n\n", b"\n\r\n", b"\r\r")
 _END = b"\n\n"
 _LINE = re.compile(rb"\{|event:|data:|id:|retry:|:")
 _BOM = b"\xef\xbb\xbf"
+_MATTERS = re.compile(rb"event: ?(?:message_|error)")
 _NEEDLES = (b"event: message_", b"event: error", b"event:message_", b"event:error")
 
 
@@ -118,6 +119,9 @@ class Relay(Push[bytes, bytes]):
 
     def _pass(self, item: bytes) -> Iterable[bytes]:
         rest = self._rest
+        if not rest and item.endswith(_END) and not self._mending and not _MATTERS.search(item):
+            # The commonest read by far: whole events, none of which matters here.
+            return (item,)
         data = rest + item if rest else item
         # The end of the last whole event; of what was kept, only its last bytes can be half of a blank line.
         at = max(0, len(rest) - 2)

@@ -76,6 +76,7 @@ class Gemini(Dialect):
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` in the Gemini format."""
+        request.require_whole()
         from .encode import body
 
         made = body(request, ctx, self.settings(ctx), self.family(ctx), self.maker)

@@ -15,6 +15,7 @@ _HOME = {
     "hookspecs": ("hookimpl",),
     "spec": (
         "AuthSpec",
+        "CheckSpec",
         "CounterSpec",
         "Embedded",
         "Endpoint",
@@ -35,13 +36,15 @@ _HOME = {
         "WireRequest",
         "error_text",
     ),
+    "checks": ("CheckContext", "Finding", "ProviderFacts"),
     "transform": ("Transformer",),
     "servertool": ("ServerTool", "ToolCall", "ToolContext", "ToolResult"),
-    "routing": ("Decision", "Pass", "Route", "RouteContext"),
+    "routing": ("Decision", "Pass", "Route", "RouteContext", "find_route"),
     "push": ("Pipe", "Push", "Stage"),
     "sse": ("Chunk", "SseParser"),
     "events": (
         "BlockDelta",
+        "BlockKey",
         "BlockStart",
         "BlockStop",
         "Event",
@@ -172,6 +175,9 @@ if TYPE_CHECKING:
     from ccr_core.auth import Token as Token
     from ccr_core.auth import Window as Window
     from ccr_core.auth import Wish as Wish
+    from ccr_core.checks import CheckContext as CheckContext
+    from ccr_core.checks import Finding as Finding
+    from ccr_core.checks import ProviderFacts as ProviderFacts
     from ccr_core.dialect import (
         Context as Context,
     )
@@ -225,6 +231,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.events import (
         BlockDelta as BlockDelta,
+    )
+    from ccr_core.events import (
+        BlockKey as BlockKey,
     )
     from ccr_core.events import (
         BlockStart as BlockStart,
@@ -356,6 +365,7 @@ if TYPE_CHECKING:
     from ccr_core.routing import Pass as Pass
     from ccr_core.routing import Route as Route
     from ccr_core.routing import RouteContext as RouteContext
+    from ccr_core.routing import find_route as find_route
     from ccr_core.servertool import (
         ServerTool as ServerTool,
     )
@@ -370,6 +380,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.spec import (
         AuthSpec as AuthSpec,
+    )
+    from ccr_core.spec import (
+        CheckSpec as CheckSpec,
     )
     from ccr_core.spec import (
         CounterSpec as CounterSpec,

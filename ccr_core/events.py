@@ -18,7 +18,7 @@ import orjson
 from ccr_core.errors import STATUSES, ProtocolError, UpstreamError
 from ccr_core.messages import JSON
 
-Key: TypeAlias = Hashable
+BlockKey: TypeAlias = Hashable
 
 
 @attrs.frozen
@@ -35,7 +35,7 @@ class MessageStart:
 class BlockStart:
     """A content block begins; ``block`` is the block with what it holds at its start (often empty)."""
 
-    key: Key
+    key: BlockKey
     block: JSON
 
 
@@ -43,7 +43,7 @@ class BlockStart:
 class BlockDelta:
     """More of a block: ``text_delta``, ``input_json_delta``, ``thinking_delta``, ``signature_delta``, …"""
 
-    key: Key
+    key: BlockKey
     delta: JSON
 
 
@@ -51,7 +51,7 @@ class BlockDelta:
 class BlockStop:
     """A content block is complete."""
 
-    key: Key
+    key: BlockKey
 
 
 @attrs.frozen
@@ -121,7 +121,7 @@ def explode(message: JSON) -> Iterator[Event]:
     yield MessageStop()
 
 
-def explode_block(key: Key, block: JSON) -> Iterator[Event]:
+def explode_block(key: BlockKey, block: JSON) -> Iterator[Event]:
     """The events of one whole content ``block``."""
     kind = block.get("type")
     if kind == "text":
@@ -155,8 +155,8 @@ def assemble(events: Iterable[Event]) -> JSON:
     arguments of a tool call are not a JSON object.
     """
     message: JSON = {}
-    blocks: dict[Key, JSON] = {}
-    parts: dict[Key, dict[str, list[str]]] = {}
+    blocks: dict[BlockKey, JSON] = {}
+    parts: dict[BlockKey, dict[str, list[str]]] = {}
     complete = False
     for event in events:
         if isinstance(event, BlockDelta):

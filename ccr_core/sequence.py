@@ -30,10 +30,10 @@ from ccr_core.dialect import Outcome
 from ccr_core.errors import ProtocolError
 from ccr_core.events import (
     BlockDelta,
+    BlockKey,
     BlockStart,
     BlockStop,
     Event,
-    Key,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -57,7 +57,7 @@ OPENERS: dict[str, JSON] = {
 class _Waiting:
     """A block that started while another was open."""
 
-    key: Key
+    key: BlockKey
     block: JSON
     deltas: list[JSON] = attrs.Factory(list)
     stopped: bool = False
@@ -74,11 +74,11 @@ class Sequencer(Push[Event, Event]):
         self._held: MessageStart | None = None
         self._started = False
         self._delta: MessageDelta | None = None
-        self._open: Key = None
+        self._open: BlockKey = None
         self._is_open = False
         self._index = -1
         self._queue: deque[_Waiting] = deque()
-        self._growing: dict[Key, _Waiting] = {}
+        self._growing: dict[BlockKey, _Waiting] = {}
         """Those in the queue that are not stopped."""
 
     def feed(self, item: Event) -> Iterable[Event]:
@@ -151,7 +151,7 @@ class Sequencer(Push[Event, Event]):
             return stopped
         return self._release([*stopped, *self._begin(item.key, item.block)])
 
-    def _begin(self, key: Key, block: JSON) -> list[Event]:
+    def _begin(self, key: BlockKey, block: JSON) -> list[Event]:
         self._open, self._is_open = key, True
         self._index += 1
         return [BlockStart(self._index, block)]

@@ -18,10 +18,10 @@ import attrs
 from ccr_core.dialect import Target, WireReply, WireRequest
 from ccr_core.events import (
     BlockDelta,
+    BlockKey,
     BlockStart,
     BlockStop,
     Event,
-    Key,
     MessageDelta,
     MessageStart,
     MessageStop,
@@ -103,8 +103,8 @@ class Round(Push[Event, Event]):
         self.delta: MessageDelta | None = None
         self.outputs = outputs
         self._mine = mine
-        self._events: dict[Key, list[Event]] = {}
-        self._hidden: set[Key] = set()
+        self._events: dict[BlockKey, list[Event]] = {}
+        self._hidden: set[BlockKey] = set()
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event of this round."""
@@ -129,7 +129,7 @@ class Round(Push[Event, Event]):
             return ()
         return () if isinstance(item, MessageStop) else (item,)
 
-    def _close(self, key: Key) -> None:
+    def _close(self, key: BlockKey) -> None:
         events = self._events.pop(key, None)
         if not events or not isinstance(events[0], BlockStart):
             return

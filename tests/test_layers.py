@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ PLUGINS = sorted(path for path in (ROOT / "plugins").glob("*/ccr_plugin_*") if (
 
 SANS_IO = (
     "auth",
+    "checks",
     "dialect",
     "errors",
     "events",
@@ -27,6 +30,7 @@ SANS_IO = (
     "push",
     "routing",
     "sequence",
+    "servertool",
     "spec",
     "sse",
     "tokens",
@@ -68,11 +72,14 @@ PUBLIC = [
     "AuthSpec",
     "AwaitCallback",
     "BlockDelta",
+    "BlockKey",
     "BlockStart",
     "BlockStop",
     "BrowserGrant",
     "Call",
     "CcrError",
+    "CheckContext",
+    "CheckSpec",
     "Chunk",
     "Command",
     "ConfigError",
@@ -86,6 +93,7 @@ PUBLIC = [
     "Event",
     "Failed",
     "FileStore",
+    "Finding",
     "Finished",
     "Flow",
     "Headers",
@@ -110,6 +118,7 @@ PUBLIC = [
     "Pkce",
     "PluginError",
     "ProtocolError",
+    "ProviderFacts",
     "ProviderSpec",
     "Push",
     "Request",
@@ -156,6 +165,7 @@ PUBLIC = [
     "error_text",
     "explode",
     "explode_block",
+    "find_route",
     "get_call",
     "hints_of",
     "hookimpl",
@@ -278,21 +288,30 @@ def test_unknown_names() -> None:
         _ = ccr_core.Nothing
 
 
+def built_on(package: Path) -> set[str]:
+    """The packages of other plugins that a plugin's distribution says it needs."""
+    needed = tomllib.loads((package.parent / "pyproject.toml").read_text())["project"].get("dependencies", [])
+    names = [re.split(r"[^\w.-]", requirement)[0] for requirement in needed]
+    return {name.replace("-", "_") for name in names if name.startswith("ccr-plugin-")}
+
+
 @pytest.mark.parametrize("package", PLUGINS, ids=lambda path: path.name)
 def test_plugins_use_public_names(package: Path) -> None:
-    """A plugin imports from the core public names only, and from itself."""
+    """A plugin imports from the core public names only, from itself, and from plugins that it says it needs."""
+    others = built_on(package)
     for path in package.rglob("*.py"):
         for module, name in imports(path):
             first = module.partition(".")[0]
             if first == "ccr_core":
                 assert ("ccr_core", True) == (module, name in PUBLIC), f"{path.name} imports {name} from {module}"
-            assert not first.startswith("ccr_plugin") or first == package.name, f"{path.name} imports {module}"
+            mine = not first.startswith("ccr_plugin") or first == package.name or first in others
+            assert mine, f"{path.name} imports {module}"
 
 
 @pytest.mark.parametrize("package", PLUGINS, ids=lambda path: path.name)
 def test_plugins_are_quick_to_load(package: Path) -> None:
     """At its top a plugin imports the core, attrs, the standard library and itself: the rest at its first use."""
-    allowed = {"ccr_core", "attrs", "orjson", package.name, *sys.stdlib_module_names}
+    allowed = {"ccr_core", "attrs", "orjson", package.name, *built_on(package), *sys.stdlib_module_names}
     for path in package.rglob("*.py"):
         for module, _ in imports(path, top=True):
             first = module.split(".")[0]

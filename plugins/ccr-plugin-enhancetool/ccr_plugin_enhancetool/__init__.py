@@ -13,6 +13,7 @@ import orjson
 
 from ccr_core import (
     BlockDelta,
+    BlockKey,
     BlockStart,
     BlockStop,
     Context,
@@ -24,7 +25,6 @@ from ccr_core import (
     TransformerSpec,
     hookimpl,
 )
-from ccr_core.events import Key
 
 
 @attrs.define
@@ -41,7 +41,7 @@ class EnhanceTool(Transformer[None]):
 
     def __init__(self, options: None, ctx: Context) -> None:
         super().__init__(options, ctx)
-        self._calls: dict[Key, _Call] = {}
+        self._calls: dict[BlockKey, _Call] = {}
 
     def feed(self, event: Event) -> Iterable[Event]:
         """Hold arguments; let everything else pass."""
@@ -81,7 +81,7 @@ class EnhanceTool(Transformer[None]):
             self._calls[event.key] = _Call(str(event.block.get("name") or ""))
         return [*released, event]
 
-    def _release(self, keys: list[Key], repair: bool) -> Iterator[Event]:
+    def _release(self, keys: list[BlockKey], repair: bool) -> Iterator[Event]:
         for key in keys:
             call = self._calls.pop(key)
             text = "".join(call.parts)

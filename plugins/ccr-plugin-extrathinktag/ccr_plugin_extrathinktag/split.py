@@ -14,6 +14,7 @@ import attrs
 from ccr_core import (
     JSON,
     BlockDelta,
+    BlockKey,
     BlockStart,
     BlockStop,
     Event,
@@ -22,7 +23,6 @@ from ccr_core import (
     Push,
     StreamError,
 )
-from ccr_core.events import Key
 
 from .scan import TagScanner
 
@@ -31,11 +31,11 @@ from .scan import TagScanner
 class _Block:
     """A text block under way.  ``kind`` and ``at`` are what is open of it in the answer that goes out."""
 
-    key: Key
+    key: BlockKey
     block: JSON
     scanner: TagScanner
     kind: str = ""
-    at: Key = None
+    at: BlockKey = None
     count: int = 0
     waiting: list[JSON] = attrs.Factory(list)
     """Deltas (citations) that belong to the text, and came while none was open."""
@@ -51,7 +51,7 @@ class Splitter(Push[Event, Event]):
         self._tag = tag
         self._signature = signature
         self._note = note
-        self._blocks: dict[Key, _Block] = {}
+        self._blocks: dict[BlockKey, _Block] = {}
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
@@ -126,7 +126,7 @@ class Splitter(Push[Event, Event]):
             yield BlockStop(block.at)
         block.kind = ""
 
-    def _end(self, key: Key) -> Iterator[Event]:
+    def _end(self, key: BlockKey) -> Iterator[Event]:
         block = self._blocks.pop(key)
         for kind, piece in block.scanner.flush():
             yield from self._give(block, kind, piece)

@@ -28,10 +28,10 @@ from ccr_core import (
     ToolContext,
     ToolResult,
     blocks_of,
+    find_route,
     hookimpl,
     text_of,
 )
-from ccr_core.routing import find_route
 
 TOOL = "analyzeImage"
 """The tool's name, unless the client has one of that name."""

@@ -13,6 +13,7 @@ import attrs
 from ccr_core import (
     JSON,
     BlockDelta,
+    BlockKey,
     BlockStart,
     BlockStop,
     Context,
@@ -25,7 +26,6 @@ from ccr_core import (
     TransformerSpec,
     hookimpl,
 )
-from ccr_core.events import Key
 
 from .words import Words
 
@@ -58,7 +58,7 @@ class ToolUse(Transformer[None]):
     def __init__(self, options: None, ctx: Context) -> None:
         super().__init__(options, ctx)
         self._offered = False
-        self._exits: dict[Key, Words] = {}
+        self._exits: dict[BlockKey, Words] = {}
         self._exited = False
         self._called = False
 
@@ -116,7 +116,7 @@ class ToolUse(Transformer[None]):
         given = event.block.get("input")
         return [*ended, *(_say(event.key, words, words.whole(given)) if given else ())]
 
-    def _end(self, key: Key) -> Iterator[Event]:
+    def _end(self, key: BlockKey) -> Iterator[Event]:
         words = self._exits.pop(key)
         yield from _say(key, words, words.flush())
         if words.lost:
@@ -125,7 +125,7 @@ class ToolUse(Transformer[None]):
             yield BlockStop(key)
 
 
-def _say(key: Key, words: Words, text: str) -> list[Event]:
+def _say(key: BlockKey, words: Words, text: str) -> list[Event]:
     """The events for more ``text``; the block begins with its first words."""
     if not text:
         return []

@@ -22,10 +22,15 @@ async def explain(runtime: Runtime, body: JSON, headers: Headers) -> JSON:
     The result has ``route``, ``rules``, ``steps``, ``dialect``, ``url``, ``headers``, ``body`` (as it would be sent,
     unsigned) and ``notes``; or ``rules`` and ``error`` when no rule chooses a model.
     """
-    ingress = next((item.value for item in runtime.ingresses if item.value.name == "anthropic"), None)
-    if ingress is None:
-        raise RoutingError("no plugin offers the ingress anthropic; install ccr-plugin-anthropic")
-    return await explain_with(Engine(runtime), ingress, orjson.dumps(body), headers)
+    return await explain_with(Engine(runtime), messages_ingress(runtime), orjson.dumps(body), headers)
+
+
+def messages_ingress(runtime: Runtime) -> Ingress:
+    """The client format of the Messages API; raises ``RoutingError`` if no plugin offers it."""
+    for contributed in runtime.ingresses:
+        if contributed.value.name == "anthropic":
+            return contributed.value
+    raise RoutingError("no plugin offers the ingress anthropic; install ccr-plugin-anthropic")
 
 
 async def explain_with(engine: Engine, ingress: Ingress, body: bytes, headers: Headers) -> JSON:
@@ -73,6 +78,7 @@ def _sending(runtime: Runtime, choice: Choice) -> JSON:
             shown.append(_step(step, "wire request", before, after))
         wire = changed_wire
     return {
+        "preset": attempt.provider.spec.name if attempt.provider.spec else None,
         "dialect": attempt.plan.dialect.name,
         "steps": shown,
         "returning": [step.spec.name for step, chain in reversed(made) if chain.stages() or chain.wire_stages()],

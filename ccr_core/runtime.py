@@ -37,6 +37,7 @@ from ccr_core.errors import AuthError, ConfigError
 from ccr_core.messages import JSON
 from ccr_core.plugins import Contributed, Registry
 from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
+from ccr_core.services import address_of, find_preset
 from ccr_core.spec import AuthSpec, CounterSpec, Endpoint, ProviderSpec, ServerToolSpec, TransformerSpec
 from ccr_core.tokens import Counter
 from ccr_core.transform import Step
@@ -409,15 +410,20 @@ def _provider(
     problems: Problems,
     warnings: list[str],
 ) -> Provider | None:
-    found = _preset(entry, registry)
+    own = _steps(entry.transformer.use, known, registry, problems)
+    implying = (step.spec.dialect for step in (*everywhere, *own) if step.spec.dialect)
+    said = entry.dialect or next(implying, None) or _by_url(entry.api_base_url or "", registry)
+    found = find_preset(entry, said, registry)
     spec = found.value if found else None
-    base_url = entry.api_base_url or (spec.base_url if spec else None)
+    base_url = address_of(entry, spec)
     if not base_url:
-        problems.add(
-            join(entry.where, "api_base_url"),
-            f'missing, and no plugin knows a provider "{entry.name}"'
-            f"{did_you_mean(entry.name, registry.providers)}{registry.failed()}",
+        missing = (
+            f"missing: the address of {found.value.name} is your own; the README of {found.plugin} says what it is"
+            if found
+            else f'missing, and no plugin knows a provider "{entry.name}"'
+            f"{did_you_mean(entry.name, registry.providers)}{registry.failed()}"
         )
+        problems.add(join(entry.where, "api_base_url"), missing)
         return None
     implied: tuple[Step, ...] = ()
     if spec is not None:
@@ -429,7 +435,6 @@ def _provider(
         ]
         named = {use.name.casefold() for use in entry.transformer.use}
         implied = _steps([use for use in uses if use.name.casefold() not in named], known, registry, problems)
-    own = _steps(entry.transformer.use, known, registry, problems)
     common = (*everywhere, *implied, *own)
     plan = _plan(entry, spec, base_url, common, registry, problems)
     plans = {}
@@ -585,21 +590,6 @@ def _addresses(
         return [(each, given + each.path) for each in endpoints]
     by_url = _by_url(given, registry)
     return [(next((each for each in endpoints if each.dialect == by_url), endpoints[0]), given)]
-
-
-def _preset(entry: ProviderConfig, registry: Registry) -> Contributed[ProviderSpec] | None:
-    """The preset for an entry: by the host of its URL, else by its name if it has no URL of its own."""
-    if entry.api_base_url:
-        parts = urlsplit(entry.api_base_url)
-        host = (parts.hostname or parts.path if parts.scheme == "embedded" else parts.hostname) or ""
-        for contributed in registry.providers.values():
-            spec = contributed.value
-            own = urlsplit(spec.base_url)
-            hosts = (*spec.hosts, *((own.hostname,) if own.hostname else (own.path,)))
-            if any(fnmatch.fnmatchcase(host.lower(), pattern.lower()) for pattern in hosts if pattern):
-                return contributed
-        return None
-    return registry.providers.get(entry.name) or registry.providers.get(entry.name.lower())
 
 
 def _plan(
@@ -788,7 +778,7 @@ def _older_plugins(config: Config, registry: Registry) -> list[str]:
             needs = f'; the observer "{name}" does this and is not installed' if name else ""
             warnings.append(f'plugins[{place}]: "{use.name}" has no effect{needs}')
         elif use.enabled and use.options:
-            warnings.append(f'plugins[{place}].options have no effect; those of observers.{name} have')
+            warnings.append(f"plugins[{place}].options have no effect; those of observers.{name} have")
     return warnings
 
 
@@ -798,7 +788,7 @@ def _observers(
     given = dict(config.observers)
     for use in config.plugins:
         name = OLDER_PLUGINS.get(use.name)
-        if use.enabled and name in registry.observers:
+        if use.enabled and name is not None and name in registry.observers:
             given.setdefault(name, True)
     chosen = _chosen("observers", given, registry.observers, config.log, registry, problems)
     made: list[tuple[str, observe.Observer, frozenset[type]]] = []

@@ -330,10 +330,9 @@ CASES = [
     Case(
         route="kimi,kimi-k2-0905-preview",
         url="https://api.moonshot.cn/anthropic/v1/messages",
-        key="sk-kimi",
-        header="x-api-key",
+        key="Bearer sk-kimi",
         has={"max_tokens": 32000},
-        lacks=("DeferredToolPlaceholder",),
+        lacks=OWN,
     ),
     Case(
         route="moonshot,kimi-k2.6",

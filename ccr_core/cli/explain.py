@@ -108,6 +108,7 @@ def _print(result: dict[str, Any], with_body: bool) -> None:
             ("scenario", result.get("scenario")),
             ("tokens", result.get("tokens")),
             ("fallbacks", "; ".join(result.get("fallbacks", ()))),
+            ("preset", result.get("preset")),
             ("dialect", result.get("dialect")),
         ]
     )

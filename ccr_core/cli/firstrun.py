@@ -89,7 +89,7 @@ def discover(specs: Iterable[ProviderSpec], env: Mapping[str, str]) -> list[Disc
     specs = list(specs)
     keyed: dict[str, Discovered] = {}
     for spec in specs:
-        if spec.key_env and env.get(spec.key_env):
+        if spec.key_env and env.get(spec.key_env) and urlsplit(spec.base_url).hostname:
             keyed.setdefault(spec.key_env, Discovered(spec, spec.models, f"its key is in {spec.key_env}"))
     local = []
     for spec in specs:

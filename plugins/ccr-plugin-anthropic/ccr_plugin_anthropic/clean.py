@@ -75,6 +75,11 @@ def clean(body: JSON, ctx: Context, fields: Collection[str], documents: bool, se
     return body
 
 
+def is_accounting(block: JSON) -> bool:
+    """Whether a ``block`` of the system prompt is Claude Code's accounting line, which is for Anthropic only."""
+    return str(block.get("text") or "").startswith(BILLING)
+
+
 def _clean_system(system: Any, dropped: list[str]) -> Any:
     if isinstance(system, str):
         return system
@@ -82,7 +87,7 @@ def _clean_system(system: Any, dropped: list[str]) -> Any:
     for block in system:
         if block.get("type") != "text":
             dropped.append(f"system block {block.get('type')}")
-        elif str(block["text"]).startswith(BILLING):
+        elif is_accounting(block):
             dropped.append("billing line")
         elif block["text"]:
             kept.append({name: block[name] for name in _BLOCKS["text"] if name in block})

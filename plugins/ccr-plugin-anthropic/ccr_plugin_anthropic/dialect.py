@@ -31,7 +31,7 @@ from ccr_core import (
     error_text,
     kind_of,
 )
-from ccr_plugin_anthropic.clean import PLACEHOLDER, clean, fold_system
+from ccr_plugin_anthropic.clean import PLACEHOLDER, clean, fold_system, is_accounting
 from ccr_plugin_anthropic.decode import KINDS, Decoder, decode_message
 from ccr_plugin_anthropic.models import claude
 from ccr_plugin_anthropic.relay import Relay
@@ -90,6 +90,10 @@ class Anthropic(Dialect):
             del body["safeguards"]
             betas = [beta for beta in betas if not beta.startswith(_SAFEGUARD_BETAS)]
             ctx.note("anthropic.private", "left out safeguards: it describes the user's machine")
+        system = body.get("system")
+        if not first_party and not options.clean and isinstance(system, list) and any(map(is_accounting, system)):
+            body["system"] = [block for block in system if not is_accounting(block)]
+            ctx.note("anthropic.private", "left out the client's accounting line")
         model = claude(target.model)
         asked = body.get("max_tokens")
         tokens = asked or options.max_tokens or (model.max_tokens if model else 32_000)

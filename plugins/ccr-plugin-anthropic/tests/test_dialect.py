@@ -170,10 +170,14 @@ def test_private_data_stays_here() -> None:
     wire, notes = encode(body, OTHER, headers=headers)
 
     assert {name: value for name, value in body.items() if name != "safeguards"} | {
-        "model": "claude-sonnet-5"
+        "model": "claude-sonnet-5",
+        "system": body["system"][1:],
     } == wire.body
     assert "a-1,b-2" == wire.headers["anthropic-beta"]
-    assert ["left out safeguards: it describes the user's machine"] == notes
+    assert [
+        "left out safeguards: it describes the user's machine",
+        "left out the client's accounting line",
+    ] == notes
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -281,3 +285,17 @@ def test_refusals_keep_their_headers() -> None:
     without = Anthropic().decode_error(WireReply(status=429, body=body))
 
     assert (told, {"request-id": "req_b"}) == (with_header.headers, without.headers)
+
+
+def test_the_accounting_line_is_for_anthropic_only() -> None:
+    """Claude Code's accounting line goes to Anthropic, and to nobody else, also where everything else passes."""
+    own, _ = encode(claude_code_request())
+    foreign, notes = encode(claude_code_request(), OTHER)
+    plain, _ = encode(ask(system="x-anthropic-billing-header: and a prompt"), OTHER)
+
+    assert own.body is not None
+    assert foreign.body is not None
+    assert plain.body is not None
+    assert own.body["system"][1:] == foreign.body["system"]
+    assert "left out the client's accounting line" in notes
+    assert "x-anthropic-billing-header: and a prompt" == plain.body["system"]

@@ -27,6 +27,7 @@ READ = frozenset(
 
 def encode(request: Request, ctx: Context, options: Options) -> WireRequest:
     """``request`` for the target of ``ctx``; see :meth:`ccr_core.Dialect.encode`."""
+    request.require_whole()
     source = request.body
     unread = sorted(name for name in source.keys() - READ if source[name])
     if unread:

@@ -122,6 +122,16 @@ class Engine:
         self._memos = {name: memo for name, memo in self._memos.items() if not memo.failed}
         self._leave(old, 0)
 
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[Runtime]:
+        """Keep the runtime in use, and so its observers, while somebody beside this engine uses them."""
+        runtime = self.runtime
+        self._running[runtime] += 1
+        try:
+            yield runtime
+        finally:
+            self._leave(runtime)
+
     def _leave(self, runtime: Runtime, by: int = 1) -> None:
         self._running[runtime] -= by
         if runtime is not self.runtime and not self._running[runtime]:

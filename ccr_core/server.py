@@ -25,12 +25,14 @@ from typing import Any, TypeAlias
 import orjson
 
 from ccr_core import __version__
-from ccr_core.config import Config
+from ccr_core.config import Config, home
 from ccr_core.dialect import Ingress
 from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
 from ccr_core.messages import JSON
+from ccr_core.namespaces import Namespaces
 from ccr_core.plugins import Registry
+from ccr_core.presets import presets_folder
 from ccr_core.reload import Reload
 from ccr_core.runtime import ALIAS, Runtime, build
 from ccr_core.upstream import HttpSender, Sender, is_loopback
@@ -41,8 +43,15 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-OPEN = frozenset({("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/health"), ("HEAD", "/api/hello")})
+HELLO = "/api/hello"
+OPEN = frozenset({("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/health"), ("HEAD", HELLO)})
 """What answers without a key."""
+
+OF_PRESETS = frozenset({"/", "/health", HELLO, "/v1/models"})
+"""What a preset answers beside the paths of models."""
+
+PRESET = "/preset/"
+"""What the paths of presets begin with: ``/preset/<name>/v1/messages`` is ``/v1/messages`` of that preset."""
 
 
 class App:
@@ -55,6 +64,7 @@ class App:
         self.on_ready: Callable[[], None] | None = None
         self.reload: Reload | None = None
         self._rest: Any = None
+        self.presets = Namespaces(None, self.engine, _other_sender)
         self._use(runtime)
 
     def swap(self, runtime: Runtime) -> None:
@@ -67,6 +77,7 @@ class App:
             self._closing = asyncio.ensure_future(closing.aclose())
         self._use(runtime)
         self.engine.swap(runtime)
+        self.presets.follow()
 
     def _use(self, runtime: Runtime) -> None:
         paths: dict[str, tuple[Ingress, bool]] = {}
@@ -98,10 +109,14 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         if self.on_ready is not None:
             self.on_ready()
-        watching = asyncio.create_task(self.reload.run()) if self.reload is not None else None
+        watching = []
+        if self.reload is not None:
+            watching.append(asyncio.create_task(self.reload.run()))
+            watching.append(asyncio.create_task(self.presets.run()))
         await receive()
-        if watching is not None:
-            watching.cancel()
+        for task in watching:
+            task.cancel()
+        await self.presets.close()
         await self.sender.aclose()
         self.engine.runtime.watch.close()
         await send({"type": "lifespan.shutdown.complete"})
@@ -115,17 +130,56 @@ class App:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         known = self._paths.get(path)
-        refusal = self._gate(method, path, headers, size)
+        preset = None
+        if known is None and path.startswith(PRESET):
+            preset, _, path = path[len(PRESET) :].partition("/")
+            path = f"/{path}"
+            known = self._paths.get(path)
+        # Of a preset only the client's knock is answered without a key.
+        whole = scope["path"] if preset is not None and path != HELLO else path
+        refusal = self._gate(method, whole, headers, size)
         if refusal is not None:
             status, message = refusal
             error = RequestError(message, status)
             await self._refuse(known[0] if known else None, error, send)
+        elif preset is not None:
+            await self._preset(preset, path, known, scope, headers, receive, send)
         elif known is None:
             await self._other(scope, receive, send)
         elif method != "POST":
             await self._refuse(known[0], RequestError(f"{path} takes POST, not {method}", 405), send)
         else:
-            await self._model(known[0], known[1], path, headers, receive, send)
+            await self._model(self.engine, known[0], known[1], path, headers, receive, send)
+
+    async def _preset(
+        self,
+        name: str,
+        path: str,
+        known: tuple[Ingress, bool] | None,
+        scope: Scope,
+        headers: dict[str, str],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Serve a path of a preset: those of models, the list of models, and what a client asks at its start."""
+        ingress = known[0] if known is not None else None
+        try:
+            engine = self.presets.engine(name)
+            if known is None and not (path in OF_PRESETS or path.startswith("/v1/models/")):
+                raise RequestError(f"there is no {scope['method']} {path} for a preset", 404)
+            if known is not None and scope["method"] != "POST":
+                raise RequestError(f"{path} takes POST, not {scope['method']}", 405)
+        except RequestError as error:
+            await self._refuse(ingress, error, send)
+        except ConfigError as error:
+            await self._refuse(ingress, RequestError(error.message, 404), send)
+        else:
+            if known is None:
+                await self._other({**scope, "path": path, "raw_path": path.encode(), "engine": engine}, receive, send)
+                return
+            # The observers are those of the main runtime: they stay open while this exchange tells them something.
+            with self.engine.hold():
+                await self._model(engine, known[0], known[1], path, headers, receive, send)
 
     def _gate(self, method: str, path: str, headers: Mapping[str, str], size: int) -> tuple[int, str] | None:
         """Why a request may not enter: status and message; ``None`` if it may."""
@@ -157,7 +211,14 @@ class App:
         await send({"type": "http.response.body", "body": content})
 
     async def _model(
-        self, ingress: Ingress, counting: bool, path: str, headers: dict[str, str], receive: Receive, send: Send
+        self,
+        engine: Engine,
+        ingress: Ingress,
+        counting: bool,
+        path: str,
+        headers: dict[str, str],
+        receive: Receive,
+        send: Send,
     ) -> None:
         try:
             body = await self._body(headers, receive)
@@ -167,7 +228,7 @@ class App:
         if body is None:
             return
         if counting:
-            await self._count(ingress, body, headers, send)
+            await self._count(engine, ingress, body, headers, send)
             return
         serving = asyncio.current_task()
         assert serving is not None
@@ -184,7 +245,7 @@ class App:
 
         watching = asyncio.create_task(watch())
         try:
-            await self.engine.serve(ingress, path, body, headers, client)
+            await engine.serve(ingress, path, body, headers, client)
         except asyncio.CancelledError:
             if not left:
                 raise
@@ -212,9 +273,9 @@ class App:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _count(self, ingress: Ingress, body: bytes, headers: dict[str, str], send: Send) -> None:
+    async def _count(self, engine: Engine, ingress: Ingress, body: bytes, headers: dict[str, str], send: Send) -> None:
         try:
-            count = await self.engine.count(self.engine.runtime, ingress.decode(body, headers))
+            count = await engine.count(engine.runtime, ingress.decode(body, headers))
         except CcrError as error:
             await self._refuse(ingress, error, send)
             return
@@ -245,7 +306,7 @@ class App:
             return JSONResponse(self.status())
 
         async def models(request: Request) -> Response:
-            data = self.models()
+            data = self.models(request.scope.get("engine"))
             ids = [model["id"] for model in data]
             return JSONResponse(
                 {
@@ -259,7 +320,7 @@ class App:
 
         async def model(request: Request) -> Response:
             wanted = request.path_params["id"]
-            found = next((item for item in self.models() if item["id"] == wanted), None)
+            found = next((item for item in self.models(request.scope.get("engine")) if item["id"] == wanted), None)
             if found is None:
                 raise RequestError(f"no model {wanted!r}; GET /v1/models lists them", 404)
             return JSONResponse(found)
@@ -275,7 +336,7 @@ class App:
             routes=[
                 Route("/", root),
                 Route("/health", health),
-                Route("/api/hello", hello, methods=["HEAD", "GET"]),
+                Route(HELLO, hello, methods=["HEAD", "GET"]),
                 Route("/api/status", status),
                 Route("/v1/models", models),
                 Route("/v1/models/{id:path}", model),
@@ -305,13 +366,15 @@ class App:
             "reload": self.reload.to_json() if self.reload is not None else None,
             "cooling": self.engine.health.report(),
             "learned": self.engine.learned.report(),
+            "presets": self.presets.to_json(),
             "plugins": [plugin.to_json() for plugin in runtime.registry.plugins],
         }
 
-    def models(self) -> list[JSON]:
+    def models(self, engine: Engine | None = None) -> list[JSON]:
         """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read.
 
         Claude Code's picker shows only names with "claude" or "anthropic" in them, so others have an alias as well.
+        With the ``engine`` of a preset they are the preset's.
         """
         made = int(self.started)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made))
@@ -325,7 +388,7 @@ class App:
                 "created": made,
                 "owned_by": provider,
             }
-            for provider, models in self.engine.runtime.models.items()
+            for provider, models in (engine or self.engine).runtime.models.items()
             for model in models
             for name in _names(f"{provider},{model}")
         ]
@@ -342,6 +405,11 @@ def _network(config: Config) -> tuple[Any, ...]:
 
 def _sender(config: Config) -> HttpSender:
     return HttpSender(connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy)
+
+
+def _other_sender(config: Config, main: Config) -> HttpSender | None:
+    """A sender for a preset whose network settings are not the main ones; ``None`` where they are."""
+    return _sender(config) if _network(config) != _network(main) else None
 
 
 class _AsgiClient:
@@ -423,6 +491,8 @@ def serve(
     app = create_app(runtime)
     if again is not None:
         app.reload = Reload(runtime, again, app.swap)
+    app.presets.folder = presets_folder(home())
+    app.presets.load()
     address = bind_address(config, host)
     sock = listen(address, config.port if port is None else port)
     if on_ready is not None:

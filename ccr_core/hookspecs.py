@@ -20,6 +20,7 @@ import pluggy
 from ccr_core.dialect import Dialect, Ingress
 from ccr_core.spec import (
     AuthSpec,
+    CheckSpec,
     CounterSpec,
     ObserverSpec,
     ProviderSpec,
@@ -142,6 +143,20 @@ def ccr_server_tools() -> Iterable[ServerToolSpec]:  # type: ignore[empty-body]
     it has a part in the request.
 
     Return any number of :class:`~ccr_core.spec.ServerToolSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body]
+    """Offer checks to ``ccr doctor``.
+
+    Called once when the router starts and once per reload, as all hooks are; the checks run only in ``ccr doctor``.
+
+    Return any number of :class:`~ccr_core.spec.CheckSpec`.
 
     If this raises, the plugin is listed as failed and none of its values are used.
 

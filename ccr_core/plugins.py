@@ -22,6 +22,7 @@ from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.spec import (
     AuthSpec,
+    CheckSpec,
     CounterSpec,
     ObserverSpec,
     ProviderSpec,
@@ -44,6 +45,7 @@ HOOKS: Mapping[str, type[Any]] = {
     "ccr_token_counters": CounterSpec,
     "ccr_observers": ObserverSpec,
     "ccr_server_tools": ServerToolSpec,
+    "ccr_checks": CheckSpec,
     "ccr_auth": AuthSpec,
     "ccr_token_stores": TokenStoreSpec,
 }
@@ -92,6 +94,7 @@ class Registry:
         self.counters: Mapping[str, Contributed[CounterSpec]] = values["ccr_token_counters"]
         self.server_tools: Mapping[str, Contributed[ServerToolSpec]] = values["ccr_server_tools"]
         self.observers: Mapping[str, Contributed[ObserverSpec]] = values["ccr_observers"]
+        self.checks: Mapping[str, Contributed[CheckSpec]] = values["ccr_checks"]
         self.auth: Mapping[str, Contributed[AuthSpec]] = values["ccr_auth"]
         self.token_stores: Mapping[str, Contributed[TokenStoreSpec]] = values["ccr_token_stores"]
 

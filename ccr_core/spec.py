@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from ccr_core.auth import Auth, AuthOptions
+from ccr_core.checks import CheckContext, Finding
 from ccr_core.dialect import Context, WireRequest
 from ccr_core.messages import Headers, Request
 from ccr_core.observe import Observer
@@ -114,6 +115,18 @@ class ServerToolSpec:
     factory: Callable[[Any, ToolContext], ServerTool[Any]]
     options: type[Any] | None = None
     default: bool = True
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CheckSpec:
+    """A check of ``ccr doctor``: ``run`` looks at the facts and gives what it finds (nothing: there is nothing to say).
+
+    It runs in the command, never in the router, and mends nothing.
+    """
+
+    name: str
+    run: Callable[[CheckContext], Iterable[Finding]]
     summary: str = ""
 
 

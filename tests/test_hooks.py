@@ -15,6 +15,7 @@ import pytest
 from ccr_core import (
     Auth,
     AuthSpec,
+    CheckSpec,
     Counter,
     CounterSpec,
     Dialect,
@@ -119,6 +120,13 @@ def test_hook_ccr_token_stores() -> None:
     spec = TokenStoreSpec(name="one", factory=lambda options, home: TokenStore())
 
     assert {"one": spec} == names(offer("ccr_token_stores", spec).token_stores)
+
+
+def test_hook_ccr_checks() -> None:
+    """Checks come out under their names, not yet run."""
+    spec = CheckSpec(name="one", run=lambda ctx: ())
+
+    assert {"one": spec} == names(offer("ccr_checks", spec).checks)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("explain:explain", "Say where a request would go, and why."),
     "config": ("config:config", "Check, find or show the configuration."),
     "plugins": ("plugins:plugins", "List the plugins."),
+    "doctor": ("doctor:doctor", "Look for what keeps ccr from working, and say what mends it."),
     "statusline": ("statusline_command:statusline", "Print Claude Code's status line."),
 }
 """Name → where it is (module of this package, attribute) and its line in the help."""

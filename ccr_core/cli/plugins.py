@@ -45,10 +45,10 @@ def list_(as_json: bool) -> int:
     Exit code: 0, also when plugins have failed.
     """
     config, problem = _config()
-    disabled = config.disabled_plugins if config is not None else _disabled()
+    disabled = config.disabled_plugins if config is not None else disabled_anyway()
     # A plugin that prints while it is imported must not spoil the output.
     with contextlib.redirect_stdout(sys.stderr):
-        found, registry, conflict = _load(disabled)
+        found, registry, conflict = load_all(disabled)
         used = _used(config, registry) if config is not None and registry is not None else None
     rows = [{**plugin.to_json(), "used": None if used is None else plugin.name in used} for plugin in found]
     if as_json:
@@ -87,7 +87,7 @@ def _config() -> tuple[Config | None, str | None]:
         return None, error.message
 
 
-def _disabled() -> tuple[str, ...]:
+def disabled_anyway() -> tuple[str, ...]:
     """What a configuration that is otherwise unusable says about disabled plugins."""
     from ccr_core import config as configuration
 
@@ -99,7 +99,7 @@ def _disabled() -> tuple[str, ...]:
     return ()
 
 
-def _load(disabled: Iterable[str]) -> tuple[list[Plugin], Registry | None, str | None]:
+def load_all(disabled: Iterable[str]) -> tuple[list[Plugin], Registry | None, str | None]:
     """The plugins, all that they offer, and what keeps them from working together."""
     from ccr_core.plugins import discover, load
 

@@ -24,6 +24,7 @@ from ccr_core.testing.samples import Findings, reason
 PUBLIC_MODULES = frozenset(
     {
         "auth",
+        "checks",
         "dialect",
         "errors",
         "events",
@@ -150,6 +151,7 @@ def _offered(registry: Registry) -> Iterator[tuple[str, Any]]:
         "counter": registry.counters,
         "observer": registry.observers,
         "server tool": registry.server_tools,
+        "check": registry.checks,
         "sign-in": registry.auth,
         "token store": registry.token_stores,
     }

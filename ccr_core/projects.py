@@ -32,6 +32,9 @@ log = logging.getLogger("ccr.projects")
 SHARED = ".ccr.toml"
 """The file that a repository may bring."""
 
+TRUSTED = "trusted.json"
+"""The file in ccr's folder that says which of them the user trusts."""
+
 _SESSION = re.compile(r"[A-Za-z0-9-]+")
 _MISSING_SECONDS = 3.0
 _KEPT = 1000
@@ -101,7 +104,7 @@ class Projects:
                 return {}
             return _table(tomllib.loads(text))
 
-        return self._cached(path, read, self._home / "trusted.json")
+        return self._cached(path, read, self._home / TRUSTED)
 
     def _cached(self, path: Path, read: Any, beside: Path | None = None) -> Mapping[str, Any]:
         try:
@@ -178,7 +181,7 @@ def digest(text: str) -> str:
 def trusted(folder: Path | None = None) -> dict[str, str]:
     """The files that the user trusts: path → digest of the text that was trusted."""
     try:
-        data = json.loads(((folder or home()) / "trusted.json").read_text("utf-8"))
+        data = json.loads(((folder or home()) / TRUSTED).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return {str(key): str(value) for key, value in data.items()} if isinstance(data, dict) else {}

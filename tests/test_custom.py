@@ -346,3 +346,25 @@ def test_file_may_have_any_name(rig: Rig) -> None:
     """
     path = rig.file("VALUE = 7", "my file-1.2.py")
     assert 7 == load_module(path, "router").VALUE
+
+
+async def test_example_of_the_reference(rig: Rig) -> None:
+    """
+    The file in ``docs/configuration.md`` does what it says, with the options that are shown there.
+    """
+    from doc_blocks import ROOT, blocks
+    from toy import FakeSender
+
+    page = blocks(ROOT / "docs" / "configuration.md")
+    (example,) = [block for block in page if block.language == "python" and "Redact" in block.text]
+    rig.file(example.text, "redact.py")
+    entry = {"path": "redact.py", "options": {"replacement": "***"}}
+    sender = FakeSender(whole({"text": "a"}))
+    runtime = rig.build(["redact", {"words": ["Zanzibar"]}], entry=entry)
+    body = ask([{"type": "text", "text": "to Zanzibar"}])
+
+    assert 200 == (await call(create_app(runtime, sender), "POST", "/toy", body)).status
+
+    (wire, sent) = sender.sent[0]
+    assert [{"type": "text", "text": "to ***"}] == sent["messages"][0]["content"]
+    assert wire.headers["x-asked-by"].startswith("req_")

@@ -1,24 +1,30 @@
-"""``ccr config check``, ``path`` and ``show``."""
+"""``ccr config check``, ``test``, ``path`` and ``show``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ccr_core.cli.output import emit, fail, note
+from ccr_core.cli.output import emit, fail, note, paint, table
 from ccr_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ccr_core.routetests import Result
 
 FILE = click.Path(path_type=Path)
 
 
-@click.group(short_help="Check, find or show the configuration.")
+@click.group(short_help="Check, test, find or show the configuration.")
 def config() -> None:
-    """Check, find or show the configuration.
+    """Check, test, find or show the configuration.
 
     \b
     Examples:
       ccr config check
+      ccr config test
       ccr config show --json
     """
 
@@ -57,6 +63,73 @@ def check(path: Path | None, as_json: bool) -> int:
         note(f"warning: {warning}")
     print(f"{source} can be used")
     return 0
+
+
+@config.command(short_help="Run the configuration's route tests.")
+@click.option("--config", "path", type=FILE, help="The configuration file to test.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def test(path: Path | None, as_json: bool) -> int:
+    """Run the route tests of the configuration: Router.tests.
+
+    Each describes a request and says where it must go. The real rules are asked; nothing is sent. For a test that
+    fails every rule's answer is shown.
+
+    \b
+    Examples:
+      ccr config test
+      ccr config test --config ./new.toml --json
+
+    Exit code: 0 all are as expected, 1 one is not, or there are none, or the configuration cannot be used.
+    """
+    results = _tested(path)
+    failed = [result for result in results if result.wrong]
+    if as_json:
+        passed = len(results) - len(failed)
+        emit({"ok": not failed, "passed": passed, "failed": len(failed), "tests": [each.to_json() for each in results]})
+        return 1 if failed else 0
+    rows = [
+        ("fails" if each.wrong else "passes", each.test.name, str(each.route or "nowhere"), _why(each))
+        for each in results
+    ]
+    table(("RESULT", "TEST", "GOES TO", "BECAUSE"), rows)
+    for each in failed:
+        print(f"\n{paint(each.test.name, 'bold')} ({each.test.where})")
+        for text in each.wrong:
+            print(f"  {paint(text, 'red')}")
+        for answer in each.answers:
+            print(f"  {answer.state:<9} {answer.rule}: {answer.why}")
+    if failed:
+        return fail(f"{len(failed)} of {len(results)} route tests failed")
+    note(f"all {len(results)} route tests pass" if len(results) > 1 else "the route test passes")
+    return 0
+
+
+def _why(result: Result) -> str:
+    return f"{result.rule}: {result.why}" if result.rule else result.why
+
+
+def _tested(path: Path | None) -> Sequence[Result]:
+    import asyncio
+
+    from ccr_core import config as configuration
+    from ccr_core import plugins, routetests, runtime
+    from ccr_core.engine import Engine
+    from ccr_core.explain import messages_ingress
+
+    loaded = configuration.load(path)
+    made = runtime.build(loaded, plugins.load(disabled=loaded.disabled_plugins), watch=False)
+    where = configuration.join(loaded.router.where, "tests")
+    problems = configuration.Problems()
+    written = loaded.router.options.get("tests", [])
+    tests = routetests.read(written, where, made.find, [rule.spec.name for rule in made.rules], problems)
+    problems.raise_if_any(loaded.source)
+    if not tests:
+        raise ConfigError("there are no route tests; write Router.tests, see docs/configuration.md")
+    engine = Engine(made)
+    ingress = messages_ingress(made)
+    return asyncio.run(
+        routetests.run(tests, ingress.decode, lambda request, tokens: engine.route(made, request, tokens))
+    )
 
 
 @config.command(short_help="Print which file is the configuration.")

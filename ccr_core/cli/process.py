@@ -236,15 +236,20 @@ def listener(port: int) -> int | None:
     return int(first[0]) if first and first[0].isdigit() else None
 
 
-def probe(host: str, port: int, timeout: float = 2) -> dict[str, Any] | None:
-    """What ``GET /health`` says; ``None`` if nothing answers there, or nothing that speaks like a router."""
+def probe(
+    host: str, port: int, timeout: float = 2, path: str = "/health", key: str | None = None
+) -> dict[str, Any] | None:
+    """What ``GET /health`` (or another path, with the router's ``key``) says.
+
+    ``None`` if nothing answers there, if the key is refused, or if what answers does not speak like a router.
+    """
     import http.client
 
     connection = http.client.HTTPConnection(LOOPBACK.get(host, host), port, timeout=timeout)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", path, headers={"x-api-key": key} if key else {})
         answer = connection.getresponse()
-        data = json.loads(answer.read(65536))
+        data = json.loads(answer.read(4 * 1024 * 1024))
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:

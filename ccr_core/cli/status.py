@@ -1,8 +1,11 @@
-"""``ccr status``: reads the state file and asks ``/health``; imports nothing of the router."""
+"""``ccr status``: reads the state file and asks the running router; imports nothing of it."""
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -10,7 +13,8 @@ import click
 from ccr_core import __version__
 from ccr_core.cli import process
 from ccr_core.cli.output import emit, facts, paint
-from ccr_core.config import find, home
+from ccr_core.config import find, home, read, resolve
+from ccr_core.errors import CcrError
 
 CODES = {"running": 0, "stopped": 1, "stuck": 2}
 
@@ -18,7 +22,10 @@ CODES = {"running": 0, "stopped": 1, "stuck": 2}
 @click.command(short_help="Say whether the router runs, and where.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> int:
-    """Say whether the router runs, and where.
+    """Say whether the router runs, where, and how it fares.
+
+    Of a running router it also says why a changed configuration is not in use, which providers and keys are left alone
+    for a while, and what it has learned of providers. An APIKEY is taken from the configuration.
 
     \b
     Examples:
@@ -32,7 +39,7 @@ def status(as_json: bool) -> int:
     run = standing.run
     if as_json:
         # Options may name files, but hold no secret.
-        details = {"url": run.url, **attrs.asdict(run)} if run is not None else {}
+        details = {"url": run.url, **attrs.asdict(run), **_told(run, standing.state)} if run is not None else {}
         emit({"state": standing.state, **details})
         return CODES[standing.state]
     if run is None:
@@ -46,6 +53,7 @@ def status(as_json: bool) -> int:
             ("version", run.version + (f" (this is {__version__}: ccr restart)" if run.version != __version__ else "")),
             ("since", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))),
             ("configuration", run.config),
+            *(_facts(_told(run, standing.state)) if standing.state == "running" else ()),
             ("not read", ", ".join(str(path) for path in find().ignored)),
             ("output", run.log or "in the terminal where it was started"),
             ("logs", home() / "logs"),
@@ -55,3 +63,43 @@ def status(as_json: bool) -> int:
     if standing.state == "stuck":
         print("its process exists, but nothing answers; end it with: ccr stop")
     return CODES[standing.state]
+
+
+TOLD = ("default", "warnings", "reload", "cooling", "learned")
+"""What of a router's own status is shown."""
+
+
+def _told(run: process.Run, state: str) -> dict[str, Any]:
+    """What the router says of itself; empty if it does not answer, or refuses the key."""
+    if state != "running":
+        return {}
+    found = process.probe(run.host, run.port, path="/api/status", key=_key(run)) or {}
+    return {name: found[name] for name in TOLD if name in found}
+
+
+def _key(run: process.Run) -> str | None:
+    """The router's key, as the file has it now."""
+    try:
+        key = resolve(read(Path(run.config)).get("APIKEY"), os.environ, []) if run.config else None
+    except CcrError:
+        return None
+    return key if isinstance(key, str) and key.isascii() and key.isprintable() else None
+
+
+def _facts(told: dict[str, Any]) -> list[tuple[str, object]]:
+    """Lines about reloads, cooling keys and learned corrections."""
+    if not told:
+        return [("details", "not told: the router wants another key than the APIKEY in the configuration")]
+    reload = told.get("reload") or {}
+    facts: list[tuple[str, object]] = [("default", told.get("default"))]
+    if reload.get("last"):
+        facts.append(("reloaded", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(reload["last"]))))
+    if reload.get("problem"):
+        facts.append(("not in use", paint(f"the changed configuration: {reload['problem']}", "red")))
+    for item in told.get("cooling") or ():
+        who = " ".join(part for part in (item["provider"], item["key"]) if part)
+        facts.append(("cools down", f"{who}, for {item['seconds']:.0f} s: {item['why']}"))
+    facts += [
+        ("learned", f"{item['provider']},{item['model']}: {item['correction']}") for item in told.get("learned") or ()
+    ]
+    return facts

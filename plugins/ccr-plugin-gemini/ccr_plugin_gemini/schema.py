@@ -139,6 +139,8 @@ class _Strict:
         remarks: list[str] = []
         self._values(node, remarks)
         self._kinds(node)
+        # A single branch may have brought some.
+        self._values(node, remarks)
         if isinstance(node.get("$ref"), str):
             return self._inlined(node, node["$ref"], where)
         if "anyOf" in node and node.keys() & {"properties", "items"}:

@@ -214,3 +214,11 @@ def test_only_what_is_allowed_is_sent(schema: Any, definition: Any) -> None:
     assert set() == keywords(made) - OPENAPI
     assert set() == keywords(plain(root)[0]) - PLAIN
     types.Schema.model_validate(made)
+
+
+def test_values_of_a_single_branch() -> None:
+    """A branch that stands alone is taken for the whole, and its values are no less texts only."""
+    made, _ = openapi({"type": "object", "properties": {"p": {"anyOf": [{"enum": ["x", 2]}, {"type": "null"}]}}})
+
+    expected = {"type": "STRING", "description": "(one of: x, 2)", "nullable": True}
+    assert expected == made["properties"]["p"]

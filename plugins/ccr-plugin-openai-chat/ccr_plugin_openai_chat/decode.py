@@ -117,7 +117,6 @@ class Decoder(Push[Chunk, Event]):
         self._sequence: str | None = None
         self._usage: JSON | None = None
         self._useful = False
-        self._refused = False
 
         self._count = 0
         self._key: tuple[str, int] = ("", 0)
@@ -268,8 +267,7 @@ class Decoder(Push[Chunk, Event]):
             self._tool({"index": "function_call", "function": legacy}, out)
         refusal = delta.get("refusal")
         if refusal and type(refusal) is str:
-            self._refused = True
-            self._say(refusal, out)
+            self._decline(refusal, out)
         annotations = delta.get("annotations")
         if annotations:
             left = self._citations.read(annotations)
@@ -302,8 +300,7 @@ class Decoder(Push[Chunk, Event]):
                 if inner:
                     self._think(str(inner), out)
             elif kind == "refusal":
-                self._refused = True
-                self._say(str(part.get("refusal") or ""), out)
+                self._decline(str(part.get("refusal") or ""), out)
             else:
                 self._note("unread", f"a content part of type {kind} has no counterpart")
 
@@ -342,6 +339,12 @@ class Decoder(Push[Chunk, Event]):
             self._cite(out)
         out.append(BlockDelta(self._key, {"type": "text_delta", "text": text}))
         self._texting = self._tags is None
+
+    def _decline(self, text: str, out: list[Event]) -> None:
+        """The model's own words for not doing it: they are to be seen, and clients show none of a ``refusal``."""
+        if text:
+            self._note("refusal", "the model declined; its words are the text of the answer")
+            self._say(text, out)
 
     def _cite(self, out: list[Event]) -> None:
         for citation in self._citations.take():
@@ -526,8 +529,6 @@ class Decoder(Push[Chunk, Event]):
             stop = "end_turn"
         if stop in ("end_turn", "tool_use"):
             stop = "tool_use" if calls else "end_turn"
-        if self._refused and not calls:
-            stop = "refusal"
         return stop
 
     def _counts(self) -> JSON:

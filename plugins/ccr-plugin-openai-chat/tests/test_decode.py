@@ -649,13 +649,19 @@ def test_a_round_trip_of_thinking() -> None:
 # --- refusals, sources, sound ------------------------------------------------------------------------------------
 
 
-def test_a_refusal_is_text_and_says_so() -> None:
-    """The words of a refusal are shown, and the stop reason tells what they are."""
-    message = answer(delta(content=None, refusal="I can"), delta(refusal="not."), STOP)
+def test_a_refusal_is_text() -> None:
+    """The model's own words for not doing it are shown, and noted; only what a filter ends is a refusal."""
+    notes: list[tuple[str, Any]] = []
+    said = [delta(content=None, refusal="I can"), delta(refusal="not.")]
+    message = answer(*said, STOP, notes=notes)
+    filtered = answer(*said, {"choices": [{"delta": {}, "finish_reason": "content_filter"}]})
 
-    assert ["I cannot."] == blocks(message)
-    assert "refusal" == message["stop_reason"]
-    assert "end_turn" == answer(delta(content="x", refusal=""), STOP)["stop_reason"]
+    assert (["I cannot."], "end_turn") == (blocks(message), message["stop_reason"])
+    assert ["the model declined; its words are the text of the answer"] == [v for k, v in notes if k == "refusal"]
+    assert (["I cannot."], "refusal") == (blocks(filtered), filtered["stop_reason"])
+    notes.clear()
+    assert ["x"] == blocks(answer(delta(content="x", refusal=""), STOP, notes=notes))
+    assert ["usage"] == [key for key, _ in notes]
 
 
 def annotation(url: str, **more: Any) -> JSON:

@@ -345,7 +345,9 @@ class Decoder(Push[Chunk, Event]):
             self._whole_part(item, place, _object(part), out)
 
     def _whole_part(self, item: _Item, place: Any, whole: JSON, out: list[Event]) -> None:
-        if whole.get("type") not in ("output_text", "text", "refusal"):
+        if whole.get("type") == "refusal":
+            self._note("refusal", "the model declined; its words are the text of the answer")
+        elif whole.get("type") not in ("output_text", "text"):
             self._note("unread", f"a content part of type {whole.get('type')} has no counterpart")
             return
         self._say_rest(item, place, _str(whole.get("text") or whole.get("refusal")), out)

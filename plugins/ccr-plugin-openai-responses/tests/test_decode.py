@@ -251,7 +251,8 @@ def test_a_shortened_name_is_restored() -> None:
 
 
 def test_a_refusal_is_text() -> None:
-    """The model's own words for not doing it are shown."""
+    """The model's own words for not doing it are shown, and noted."""
+    notes: list[tuple[str, Any]] = []
     part = {"type": "refusal", "refusal": "I cannot help with that."}
     place = {"output_index": 0, "content_index": 0}
     message = streamed(
@@ -260,9 +261,11 @@ def test_a_refusal_is_text() -> None:
         event("refusal.delta", delta="help with that.", **place),
         event("refusal.done", refusal=part["refusal"], **place),
         completed({"type": "message", "id": "msg_1", "content": [part]}),
+        context=ctx(notes),
     )
 
     assert (["I cannot help with that."], "end_turn") == (texts(message), message["stop_reason"])
+    assert [("refusal", "the model declined; its words are the text of the answer")] == notes
 
 
 def test_what_comes_late_for_a_call_is_noted() -> None:

@@ -49,10 +49,12 @@ RESPONSES = ProviderSpec(
         "max_tools": 200,
         "web_search": "web_search",
         "models": {
-            "grok-4": {"thinking": False},
-            "grok-4-*": {"thinking": False},
-            "grok-4.20*": {"thinking": False},
-            "grok-code*": {"thinking": False},
+            # They think without being asked and refuse a level; what they thought has to go back all the same.
+            "grok-4": {"levels": []},
+            "grok-4-*": {"levels": []},
+            "grok-4.20*": {"levels": []},
+            "grok-code*": {"levels": []},
+            "*non-reasoning*": {"thinking": False},
             "grok-4.5*": {"can_disable": False},
             "grok-4.6*": {"can_disable": False, "levels": ["low", "medium", "high", "xhigh"]},
         },

@@ -67,6 +67,24 @@ async def test_thinking(ccr: Make, upstream: Upstream, model: str, effort: str, 
     assert "stop" not in chat
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("grok-4.6", ["reasoning.encrypted_content"]),
+        ("grok-4", ["reasoning.encrypted_content"]),
+        ("grok-4-0709", ["reasoning.encrypted_content"]),
+        ("grok-4.20-reasoning", ["reasoning.encrypted_content"]),
+        ("grok-code-fast-1", ["reasoning.encrypted_content"]),
+        ("grok-4-1-fast-non-reasoning", None),
+    ],
+)
+async def test_thoughts_are_asked_for(ccr: Make, upstream: Upstream, model: str, expected: list[str] | None) -> None:
+    """Models that think without being told to are asked for their encrypted thoughts too, for the next turn."""
+    _, _, got = await sent(ccr, upstream, f"xai-responses,{model}", claude_code_request())
+
+    assert expected == got.get("include")
+
+
 async def test_schemas(ccr: Make, upstream: Upstream) -> None:
     """Limits that the service refuses are put into words."""
     _, _, got = await sent(ccr, upstream, "xai,grok-4.6", claude_code_request())

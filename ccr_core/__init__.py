@@ -15,6 +15,7 @@ _HOME = {
     "hookspecs": ("hookimpl",),
     "spec": (
         "AuthSpec",
+        "CatalogueSpec",
         "CheckSpec",
         "CounterSpec",
         "Embedded",
@@ -115,6 +116,7 @@ _HOME = {
     ),
     "tokenstore": ("FileStore", "TokenStore"),
     "tokens": ("Counter", "count_request"),
+    "catalogue": ("Catalogue", "ModelFacts", "Prices", "Subject"),
     "observe": (
         "Answered",
         "Arrived",
@@ -175,6 +177,18 @@ if TYPE_CHECKING:
     from ccr_core.auth import Token as Token
     from ccr_core.auth import Window as Window
     from ccr_core.auth import Wish as Wish
+    from ccr_core.catalogue import (
+        Catalogue as Catalogue,
+    )
+    from ccr_core.catalogue import (
+        ModelFacts as ModelFacts,
+    )
+    from ccr_core.catalogue import (
+        Prices as Prices,
+    )
+    from ccr_core.catalogue import (
+        Subject as Subject,
+    )
     from ccr_core.checks import CheckContext as CheckContext
     from ccr_core.checks import Finding as Finding
     from ccr_core.checks import ProviderFacts as ProviderFacts
@@ -380,6 +394,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.spec import (
         AuthSpec as AuthSpec,
+    )
+    from ccr_core.spec import (
+        CatalogueSpec as CatalogueSpec,
     )
     from ccr_core.spec import (
         CheckSpec as CheckSpec,

@@ -20,6 +20,7 @@ import pluggy
 from ccr_core.dialect import Dialect, Ingress
 from ccr_core.spec import (
     AuthSpec,
+    CatalogueSpec,
     CheckSpec,
     CounterSpec,
     ObserverSpec,
@@ -116,6 +117,21 @@ def ccr_token_counters() -> Iterable[CounterSpec]:  # type: ignore[empty-body]
     Return any number of :class:`~ccr_core.spec.CounterSpec`.
 
     If this raises, the plugin is listed as failed and none of its values are used; counts are then estimates.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_catalogues() -> Iterable[CatalogueSpec]:  # type: ignore[empty-body]
+    """Offer catalogues of models: windows, output limits, prices.
+
+    Called once when the router starts and once per reload; a catalogue is made at its first use.
+
+    Return any number of :class:`~ccr_core.spec.CatalogueSpec`.  They are asked where the configuration says nothing
+    of a model, in the order of their names.
+
+    If this raises, the plugin is listed as failed and none of its values are used.
 
     .. versionadded:: 0.1
     """

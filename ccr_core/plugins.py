@@ -22,6 +22,7 @@ from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.spec import (
     AuthSpec,
+    CatalogueSpec,
     CheckSpec,
     CounterSpec,
     ObserverSpec,
@@ -43,6 +44,7 @@ HOOKS: Mapping[str, type[Any]] = {
     "ccr_transformers": TransformerSpec,
     "ccr_rules": RuleSpec,
     "ccr_token_counters": CounterSpec,
+    "ccr_catalogues": CatalogueSpec,
     "ccr_observers": ObserverSpec,
     "ccr_server_tools": ServerToolSpec,
     "ccr_checks": CheckSpec,
@@ -93,6 +95,7 @@ class Registry:
         self.rules: Mapping[str, Contributed[RuleSpec]] = values["ccr_rules"]
         self.counters: Mapping[str, Contributed[CounterSpec]] = values["ccr_token_counters"]
         self.server_tools: Mapping[str, Contributed[ServerToolSpec]] = values["ccr_server_tools"]
+        self.catalogues: Mapping[str, Contributed[CatalogueSpec]] = values["ccr_catalogues"]
         self.observers: Mapping[str, Contributed[ObserverSpec]] = values["ccr_observers"]
         self.checks: Mapping[str, Contributed[CheckSpec]] = values["ccr_checks"]
         self.auth: Mapping[str, Contributed[AuthSpec]] = values["ccr_auth"]

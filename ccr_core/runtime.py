@@ -18,6 +18,7 @@ import attrs
 
 from ccr_core import observe
 from ccr_core.auth import ApiKey, Auth, Key, Token
+from ccr_core.catalogue import Facts, ModelFacts, Subject
 from ccr_core.config import (
     Config,
     Problems,
@@ -88,6 +89,7 @@ class Provider:
     own_keys: tuple[Key, ...]
     plan: Plan
     plans: Mapping[str, Plan]
+    known: Facts = attrs.field(factory=Facts)
     accounts: Accounts | None = None
     endpoints: Mapping[tuple[str, str], Plan] = attrs.Factory(dict)
     """Plans by endpoint and model (``""``: any), where the sign-in says by which endpoint a model is reached."""
@@ -119,9 +121,16 @@ class Provider:
                 return plan
         return self.plans.get(model, self.plan)
 
+    def facts(self, model: str) -> ModelFacts:
+        """What is known of a model: what the configuration says, else what the catalogues do."""
+        preset = self.spec.name if self.spec else None
+        found = self.known.of(Subject(provider=self.name, model=model, base_url=self.base_url, preset=preset))
+        info = self.config.model_info.get(model)
+        return ModelFacts(context=info.context, max_output=info.max_output).over(found) if info else found
+
     def target(self, route: Route) -> Target:
         """The target of one attempt."""
-        info = self.config.model_info.get(route.model)
+        facts = self.facts(route.model)
         plan = self.plan_for(route.model)
         made = Target(
             provider=self.name,
@@ -129,10 +138,10 @@ class Provider:
             base_url=plan.base_url or self.base_url,
             options=plan.options,
             level=route.level,
-            max_output=info.max_output if info else None,
-            context=info.context if info else None,
+            max_output=facts.max_output,
+            context=facts.context,
         )
-        return attrs.evolve(made, searches=True) if self.plan_for(route.model).dialect.searches(made) else made
+        return attrs.evolve(made, searches=True) if plan.dialect.searches(made) else made
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -199,8 +208,7 @@ class Runtime:
     def window(self, route: Route) -> int | None:
         """The context window of a route's model in tokens, where it is known."""
         provider = self.providers.get(route.provider)
-        info = provider.config.model_info.get(route.model) if provider else None
-        return info.context if info else None
+        return provider.facts(route.model).context if provider else None
 
     def tally(self, model: str, route: Route | None = None) -> Tally:
         """The counter for a model: what the provider's ``tokenizer`` says, else the one with the most specific glob."""
@@ -287,6 +295,8 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     everywhere = _steps(config.transformer.use, known, registry, problems)
     providers: dict[str, Provider] = {}
     logins: dict[str, Accounts] = {}
+    catalogues = sorted(registry.catalogues.items())
+    known_facts = Facts((name, str(item.plugin), item.value.factory) for name, item in catalogues)
     for entry in config.providers:
         if entry.enabled:
             provider = (
@@ -295,7 +305,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
                 else _provider(entry, everywhere, known, registry, problems, warnings)
             )
             if provider is not None:
-                providers[provider.name] = provider
+                providers[provider.name] = attrs.evolve(provider, known=known_facts)
     warnings += _older_plugins(config, registry)
     rules = _rules(config, registry, problems, warnings)
     models = {name: provider.models for name, provider in providers.items()}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from ccr_core.auth import Auth, AuthOptions
+from ccr_core.catalogue import Catalogue
 from ccr_core.checks import CheckContext, Finding
 from ccr_core.dialect import Context, WireRequest
 from ccr_core.messages import Headers, Request
@@ -142,6 +143,15 @@ class CounterSpec:
     factory: Callable[..., Counter]
     models: tuple[str, ...] = ("*",)
     options: type[Any] | None = None
+    summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class CatalogueSpec:
+    """A catalogue of models.  It is made at its first use, and asked where the configuration says nothing."""
+
+    name: str
+    factory: Callable[[], Catalogue]
     summary: str = ""
 
 

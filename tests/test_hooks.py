@@ -16,6 +16,8 @@ from ccr_core import (
     Auth,
     AuthSpec,
     CheckSpec,
+    Catalogue,
+    CatalogueSpec,
     Counter,
     CounterSpec,
     Dialect,
@@ -92,6 +94,13 @@ def test_hook_ccr_token_counters() -> None:
     spec = CounterSpec(name="one", factory=Counter)
 
     assert {"one": spec} == names(offer("ccr_token_counters", spec).counters)
+
+
+def test_hook_ccr_catalogues() -> None:
+    """Catalogues come out under their names, not yet made."""
+    spec = CatalogueSpec(name="one", factory=Catalogue)
+
+    assert {"one": spec} == names(offer("ccr_catalogues", spec).catalogues)
 
 
 def test_hook_ccr_observers() -> None:

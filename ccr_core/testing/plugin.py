@@ -24,6 +24,7 @@ from ccr_core.testing.samples import Findings, reason
 PUBLIC_MODULES = frozenset(
     {
         "auth",
+        "catalogue",
         "checks",
         "dialect",
         "errors",
@@ -149,6 +150,7 @@ def _offered(registry: Registry) -> Iterator[tuple[str, Any]]:
         "transformer": registry.transformers,
         "rule": registry.rules,
         "counter": registry.counters,
+        "catalogue": registry.catalogues,
         "observer": registry.observers,
         "server tool": registry.server_tools,
         "check": registry.checks,

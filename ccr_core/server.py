@@ -378,17 +378,18 @@ class App:
         """
         made = int(self.started)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made))
+        runtime = (engine or self.engine).runtime
         return [
             {
                 "type": "model",
                 "object": "model",
                 "id": name,
-                "display_name": f"{model} ({provider})",
+                "display_name": f"{runtime.providers[provider].facts(model).title or model} ({provider})",
                 "created_at": stamp,
                 "created": made,
                 "owned_by": provider,
             }
-            for provider, models in (engine or self.engine).runtime.models.items()
+            for provider, models in runtime.models.items()
             for model in models
             for name in _names(f"{provider},{model}")
         ]

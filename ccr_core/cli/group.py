@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "provider": ("provider:provider", "Add, remove, list and try providers."),
     "activate": ("activate:activate", "Print shell code that points Claude Code at the router."),
     "env": ("activate:activate", "The same as activate."),
+    "auth": ("auth:auth", "Sign in with subscriptions."),
     "explain": ("explain:explain", "Say where a request would go, and why."),
     "config": ("config:config", "Check, test, find or show the configuration."),
     "trust": ("trust:trust", "Let a repository's .ccr.toml choose models."),

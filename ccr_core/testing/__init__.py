@@ -31,7 +31,7 @@ _HOME = {
 
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
-_MODULES = ("recordings", "samples", "standins")
+_MODULES = ("loopback", "recordings", "samples", "standins")
 
 __all__ = sorted({*_WHERE, *_MODULES})
 
@@ -49,6 +49,7 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     # Named twice so that type checkers see them as exported.
+    from ccr_core.testing import loopback as loopback
     from ccr_core.testing import recordings as recordings
     from ccr_core.testing import samples as samples
     from ccr_core.testing import standins as standins

@@ -38,15 +38,54 @@ _REFUSED = tuple(
         rf"{_NAME}: extra inputs are not permitted",
         rf"{_NAME} is not supported (?:with|by|for|in)\b",
         rf"(?:does not|doesn't) support (?:the )?{_KIND}:? {_NAME}",
-        rf"unknown name {_NAME}",
+        rf"unknown name {_NAME}(?! at )",
+        rf"extra inputs are not permitted, field: {_NAME}",
+        rf"{_KIND} not supported (?:on|by|with|for|in) [^:]{{1,60}}: {_NAME}",
+        rf"(?:does not|doesn't) support the {_NAME} {_KIND}",
+        rf"unsupported value: {_NAME} does not support",
+        rf"invalid {_NAME}: only \S+ (?:is|are) allowed",
+        rf"{_NAME} may only be set to",
+        rf"{_NAME}: input tag \S+ found using",
+        rf"[`'\"]\w+[`'\"] and {_NAME} cannot both be",
     )
 )
 
-_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_PLACED = re.compile(rf"unknown name {_NAME} at ['\"]([\w.]+)", re.IGNORECASE)
+"""Google's way to name a field: by itself, and the place in its own spelling (``generation_config``)."""
 
-_MOST = re.compile(r"max_(?:completion_|output_)?tokens|(?:output|completion) tokens", re.IGNORECASE)
+_NO_THINKING = re.compile(
+    r"(?:does not|doesn't) support (?:thinking|reasoning)\b|thinking(?: level| budget)? is not (?:supported|enabled)"
+    r"|reasoning is not (?:supported|enabled)",
+    re.IGNORECASE,
+)
+
+_THINKING = (
+    ("reasoning_effort",),
+    ("thinking",),
+    ("reasoning",),
+    ("enable_thinking",),
+    ("think",),
+    ("generationConfig", "thinkingConfig"),
+)
+"""Where a body asks for thinking."""
+
+_INNER = {"effort": ("output_config", "effort")}
+"""Fields that services name without their place."""
+
+_FIELDS = (
+    ("max_tokens",),
+    ("max_completion_tokens",),
+    ("max_output_tokens",),
+    ("generationConfig", "maxOutputTokens"),
+)
+
+_MOST = re.compile(r"max_?(?:completion_?|output_?)?tokens|(?:output|completion) tokens", re.IGNORECASE)
 _LIMIT = re.compile(r"at most|maximum|exceed|<=|less than|range|limit|too large|up to", re.IGNORECASE)
 _WINDOW = re.compile(r"context|prompt|input", re.IGNORECASE)
+_PLAIN_LIMIT = re.compile(
+    r"max_\w*tokens[`'\"]? must be (?:less than or equal to|at most|<=) [`'\"]?\d+", re.IGNORECASE
+)
+"""A limit that stands by itself, whatever is said of the context in the same breath."""
 
 
 @attrs.frozen
@@ -85,23 +124,43 @@ def correction(error: UpstreamError, body: JSON) -> Correction | None:
     """What ``error`` asks to be changed about ``body``; ``None`` if it names nothing that may be changed."""
     if error.status not in (400, 422):
         return None
-    if _MOST.search(error.message) and _LIMIT.search(error.message) and not _WINDOW.search(error.message):
+    said = plain[0] if (plain := _PLAIN_LIMIT.search(error.message)) else error.message
+    if plain or (_MOST.search(said) and _LIMIT.search(said) and not _WINDOW.search(said)):
         # Of the numbers in the sentence, the limit is the largest below what was asked for.
-        numbers = [int(number) for number in re.findall(r"\d{2,9}", error.message)]
+        numbers = [int(number) - bool(out) for number, out in re.findall(r"(\d{2,9})( \(exclusive\))?", said)]
         for field in _FIELDS:
-            asked = body.get(field)
+            asked = _value(body, field)
             most = max((number for number in numbers if isinstance(asked, int) and number < asked), default=None)
             if most is not None:
-                return Correction((field,), most)
+                return Correction(field, most)
+    for name, place in _PLACED.findall(error.message):
+        made = Correction((*map(_camel, place.split(".")), name))
+        if made.path[0] not in PROTECTED and made.apply(body) is not body:
+            return made
+    if _NO_THINKING.search(error.message):
+        return next((made for made in map(Correction, _THINKING) if made.apply(body) is not body), None)
     for pattern in _REFUSED:
         for found in pattern.finditer(error.message):
             path = tuple(part for part in found[1].split(".") if part)
             if path and path[0] == "body":
                 path = path[1:]
+            path = _INNER.get(path[0], path) if len(path) == 1 and path[0] not in body else path
             made = Correction(path) if path else None
             if made is not None and path[0] not in PROTECTED and made.apply(body) is not body:
                 return made
     return None
+
+
+def _value(body: JSON, path: tuple[str, ...]) -> Any:
+    inner: Any = body
+    for name in path:
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    return inner
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
 
 
 class Learned:

@@ -19,6 +19,11 @@ BODY = {
     "parallel_tool_calls": True,
     "stream_options": {"include_usage": True},
     "reasoning": {"effort": "high", "summary": "auto"},
+    "output_config": {"effort": "high"},
+    "generationConfig": {
+        "maxOutputTokens": 100000,
+        "thinkingConfig": {"thinkingLevel": "low", "includeThoughts": True},
+    },
 }
 
 
@@ -44,6 +49,27 @@ BODY = {
         ),
         ("`max_tokens` must be less than or equal to `8192`", "lowered max_tokens to 8192"),
         ("max_tokens must not exceed 4096", "lowered max_tokens to 4096"),
+        (
+            "`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the"
+            " `context_window` for this model",
+            "lowered max_tokens to 8192",
+        ),
+        (
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is"
+            " supported.",
+            "left out temperature",
+        ),
+        ("Argument not supported on this model: top_k", "left out top_k"),
+        ("Extra inputs are not permitted, field: 'top_k', value: 5", "left out top_k"),
+        ("invalid temperature: only 1 is allowed for this model", "left out temperature"),
+        ("`temperature` may only be set to 1 when thinking is enabled.", "left out temperature"),
+        ("`temperature` and `top_k` cannot both be specified for this model.", "left out top_k"),
+        ("This model does not support the effort parameter.", "left out output_config.effort"),
+        ('"gemma3" does not support thinking', "left out reasoning"),
+        (
+            "Unknown name \"thinkingLevel\" at 'generation_config.thinking_config': Cannot find field.",
+            "left out generationConfig.thinkingConfig.thinkingLevel",
+        ),
     ],
 )
 def test_what_is_understood(message: str, expected: str) -> None:
@@ -64,6 +90,8 @@ def test_what_is_understood(message: str, expected: str) -> None:
         "something is wrong",
         "max_tokens must be at least 16",
         "prompt is too long: 300000 tokens > 200000 maximum",
+        "Unknown name \"x\" at 'contents[0].parts': Cannot find field.",
+        "Extra inputs are not permitted, field: 'messages[0].name'",
         "Range of max_tokens should be [1, 64000]",
         "",
     ],

@@ -134,9 +134,9 @@ def correction(error: UpstreamError, body: JSON) -> Correction | None:
             if most is not None:
                 return Correction(field, most)
     for name, place in _PLACED.findall(error.message):
-        made = Correction((*map(_camel, place.split(".")), name))
-        if made.path[0] not in PROTECTED and made.apply(body) is not body:
-            return made
+        inner = Correction((*map(_camel, place.split(".")), name))
+        if inner.path[0] not in PROTECTED and inner.apply(body) is not body:
+            return inner
     if _NO_THINKING.search(error.message):
         return next((made for made in map(Correction, _THINKING) if made.apply(body) is not body), None)
     for pattern in _REFUSED:

@@ -21,7 +21,6 @@ BODY = {
     "reasoning": {"effort": "high", "summary": "auto"},
     "output_config": {"effort": "high"},
     "generationConfig": {
-        "maxOutputTokens": 100000,
         "thinkingConfig": {"thinkingLevel": "low", "includeThoughts": True},
     },
 }
@@ -77,6 +76,17 @@ def test_what_is_understood(message: str, expected: str) -> None:
     The words of many services lead to the one right correction.
     """
     assert expected == str(correction(UpstreamError(message, 400), BODY))
+
+
+def test_a_limit_inside_of_an_object() -> None:
+    """
+    Google's limits are one above what may be asked for, and its field has another place.
+    """
+    words = "a maxOutputTokens value of 100000 but the supported range is from 1 (inclusive) to 65537 (exclusive)"
+
+    made = correction(UpstreamError(words, 400), {"generationConfig": {"maxOutputTokens": 100000, "topK": 1}})
+
+    assert Correction(("generationConfig", "maxOutputTokens"), 65536) == made
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,8 @@ def check_plugin(module: ModuleType, root: Path | str | None = None) -> None:
       a docstring);
     * options are frozen attrs classes, in which everything has a default (those of a transformer may insist);
     * the README names each contribution and each option in backticks;
-    * importing the module and calling its hooks loads ``ccr_core``, attrs, the standard library and the plugin
-      itself, and nothing else;
+    * importing the module and calling its hooks loads ``ccr_core``, attrs, the standard library, the plugin itself
+      and the plugins that it depends on, and nothing else;
     * it uses public names of ``ccr_core`` only.
     """
     findings = Findings(f"plugin {module.__name__}")
@@ -93,7 +93,7 @@ def check_plugin(module: ModuleType, root: Path | str | None = None) -> None:
         findings.add("module", "it has no docstring")
     for kind, value in offered:
         _check_value(kind, value, readme, findings)
-    _check_budget(module, findings)
+    _check_budget(module, folder, findings)
     for file in _sources(module):
         findings.add(file.name, *private_uses(file.read_text("utf-8")))
     findings.report()
@@ -194,7 +194,7 @@ def _named(name: str, readme: str) -> bool:
     )
 
 
-def _check_budget(module: ModuleType, findings: Findings) -> None:
+def _check_budget(module: ModuleType, folder: Path, findings: Findings) -> None:
     own = module.__name__.partition(".")[0]
     place = str(_top(module).parent)
     done = subprocess.run(
@@ -203,11 +203,20 @@ def _check_budget(module: ModuleType, findings: Findings) -> None:
     if done.returncode:
         findings.add("import", done.stderr.strip().splitlines()[-1])
         return
-    allowed = {own, "attr", "attrs", "ccr_core", *sys.stdlib_module_names}
+    allowed = {own, "attr", "attrs", "ccr_core", *sys.stdlib_module_names, *_built_on(folder)}
     heavy = {name.partition(".")[0] for name in json.loads(done.stdout)} - allowed
     heavy |= {name for name in json.loads(done.stdout) if name.startswith("ccr_core.")}
     for name in sorted(heavy):
         findings.add("import", f"it loads {name} at start; import that inside the function that uses it")
+
+
+def _built_on(folder: Path) -> Iterator[str]:
+    """The packages of the plugins that the one in ``folder`` depends on: its dialect may extend one of theirs."""
+    file = folder / "pyproject.toml"
+    project = tomllib.loads(file.read_text("utf-8")).get("project", {}) if file.exists() else {}
+    for need in project.get("dependencies", ()):
+        if found := re.match(r"ccr-plugin-[\w-]+", need):
+            yield found[0].replace("-", "_")
 
 
 def private_uses(source: str) -> list[str]:

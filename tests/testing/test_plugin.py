@@ -141,6 +141,23 @@ def test_a_faulty_project_is_found_out(package: Write, old: str, new: str, compl
         check_plugin(module)
 
 
+BUILT_ON = """
+import ccr_plugin_gemini.dialect
+"""
+
+
+@pytest.mark.parametrize(("needs", "passes"), [('"ccr-core", "ccr-plugin-gemini>=0.1"', True), ('"ccr-core"', False)])
+def test_a_plugin_may_build_on_another(package: Write, needs: str, passes: bool) -> None:
+    """A plugin that another is built on may be loaded with it, if it is among its dependencies."""
+    module = package(module=MODULE + BUILT_ON, project=PROJECT.replace('"ccr-core"', needs))
+
+    if passes:
+        check_plugin(module)
+    else:
+        with pytest.raises(AssertionError, match="it loads ccr_plugin_gemini at start"):
+            check_plugin(module)
+
+
 def test_a_missing_readme_is_found_out(package: Write) -> None:
     """
     A plugin without a README says nothing of what it offers.

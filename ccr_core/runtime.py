@@ -572,13 +572,19 @@ def _with_accounts(
     )
 
 
+def _speaks(name: str, wanted: str, registry: Registry) -> bool:
+    """Whether the dialect ``name`` is ``wanted``, or a service's own form of it."""
+    own, asked = registry.dialects.get(name), registry.dialects.get(wanted)
+    return name == wanted or (own is not None and asked is not None and isinstance(own.value, type(asked.value)))
+
+
 def _addresses(
     entry: ProviderConfig, spec: AuthSpec, options: Any, dialect: str | None, registry: Registry, problems: Problems
 ) -> list[tuple[Endpoint, str]] | None:
     """By which endpoints the entry reaches the service, and where these are, the usual one first."""
     from ccr_core.accounts import allowed, legacy
 
-    endpoints = [each for each in spec.endpoints if dialect is None or each.dialect == dialect]
+    endpoints = [each for each in spec.endpoints if dialect is None or _speaks(each.dialect, dialect, registry)]
     if not endpoints:
         speaks = ", ".join(dict.fromkeys(each.dialect for each in spec.endpoints))
         problems.add(entry.where, f"{spec.name} speaks {speaks}, and not {dialect}")

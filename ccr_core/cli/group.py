@@ -33,7 +33,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("explain:explain", "Say where a request would go, and why."),
     "config": ("config:config", "Check, test, find or show the configuration."),
     "trust": ("trust:trust", "Let a repository's .ccr.toml choose models."),
-    "plugins": ("plugins:plugins", "List the plugins."),
+    "plugins": ("plugins:plugins", "List, switch, install and begin plugins."),
+    "plugin": ("plugins:plugins", "The same as plugins."),
     "doctor": ("doctor:doctor", "Look for what keeps ccr from working, and say what mends it."),
     "statusline": ("statusline_command:statusline", "Print Claude Code's status line."),
 }

@@ -166,3 +166,13 @@ def test_the_command_names_its_scenarios(command: list[str]) -> None:
         [sys.executable, *command, "--help"], cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=True
     )
     assert "burst, flushed, paced, first, startup, memory, soak" in done.stdout
+
+
+async def test_counting_is_measured(bench: Any) -> None:
+    """
+    The benchmark of counting counts a conversation, and what is added to it.
+    """
+    found = await bench("counting").measure(tokens=20_000, rounds=2)
+
+    assert 15_000 < found["tokens"] < 30_000
+    assert found["again_ms"]["median"] <= found["again_ms"]["most"]

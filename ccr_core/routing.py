@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ccr.routing")
 
 DEFAULT_RULES: tuple[str, ...] = (
+    "rewrite-prompt",
     "custom-router",
     "subagent-tag",
     "explicit",

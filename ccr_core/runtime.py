@@ -318,6 +318,8 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     public = mask(dict(config.resolved))
     if config.custom_router_path is not None:
         public["CUSTOM_ROUTER_PATH"] = str(config.custom_router_path)
+    if config.rewrite_system_prompt is not None:
+        public["REWRITE_SYSTEM_PROMPT"] = str(config.rewrite_system_prompt)
     tools = tuple(
         OfferedTool(spec, options, plugin)
         for spec, options, plugin in _chosen(

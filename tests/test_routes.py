@@ -22,6 +22,7 @@ import ccr_plugin_rule_default
 import ccr_plugin_rule_explicit
 import ccr_plugin_rule_image
 import ccr_plugin_rule_long_context
+import ccr_plugin_rule_rewrite_prompt
 import ccr_plugin_rule_subagent_tag
 import ccr_plugin_rule_think
 import ccr_plugin_rule_web_search
@@ -49,6 +50,7 @@ PLUGINS = [
     ccr_plugin_rule_explicit,
     ccr_plugin_rule_image,
     ccr_plugin_rule_long_context,
+    ccr_plugin_rule_rewrite_prompt,
     ccr_plugin_rule_subagent_tag,
     ccr_plugin_rule_think,
     ccr_plugin_rule_web_search,
@@ -496,7 +498,7 @@ def test_every_rule_competes() -> None:
     """
     Every rule of the default order takes part in the pairs below.
     """
-    assert DEFAULT_RULES == (*WANTED_BY, "default")
+    assert DEFAULT_RULES == ("rewrite-prompt", *WANTED_BY, "default")
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
@@ -535,7 +537,7 @@ async def test_everything_at_once(ccr: Make, custom_router: Path) -> None:
     A request that all rules want goes down the order as rules are taken out of ``Router.rules``.
     """
     sent = wanted_by(*WANTED_BY)
-    order = [rule for rule in DEFAULT_RULES if rule != "default"]
+    order = [rule for rule in DEFAULT_RULES if rule in WANTED_BY]
     seen = []
     for place in range(len(order)):
         routes = {**ROUTES, "rules": [*order[place:], "default"]}
@@ -631,7 +633,7 @@ async def test_a_broken_file_is_seen_and_passed_over(ccr: Make, tmp_path: Path) 
         "rule": "custom-router",
         "state": "failed",
         "why": "CustomRouterError: router.py, line 2: KeyError: 'x'",
-    } == explained["rules"][0]
+    } == explained["rules"][1]
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ async def test_tests_do_not_disturb_each_other(runtime: Runtime) -> None:
         (
             {"request": {}, "expect": {"rule": "thinking"}},
             "expect.rule",
-            'no rule "thinking" is asked; asked are custom',
+            'no rule "thinking" is asked; asked are rewrite-prompt, custom',
         ),
         ({"request": {}, "expect": "up,m", "nmae": "x"}, "nmae", 'unknown key; did you mean "name"?'),
         ("up,m", "", "expected an object"),

@@ -95,6 +95,14 @@ class Attempt:
         error: UpstreamError = self._guarded("decode_error", lambda: self.plan.dialect.decode_error(reply))
         return error
 
+    def mended(self, error: CcrError, wire: WireRequest) -> WireRequest | None:
+        """``wire`` without what the provider says it cannot read; ``None`` if the dialect knows nothing to change."""
+        body = wire.body
+        if not isinstance(error, UpstreamError) or body is None:
+            return None
+        changed = self._guarded("mend", lambda: self.plan.dialect.mend(error, body))
+        return None if changed is None else attrs.evolve(wire, body=_a(dict, changed))
+
     def is_stream(self, headers: Mapping[str, str]) -> bool:
         """Whether an answer with these headers is a stream; without a telling type, whether one was asked for."""
         kind = headers.get("content-type", "").lower()

@@ -141,6 +141,15 @@ class Dialect:
         """Whether a whole answer may pass as it is to a client that speaks the same; fills ``outcome`` if so."""
         return False
 
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """A copy of ``body`` without what ``error`` says the provider cannot read, to be sent once more, or ``None``.
+
+        It is for refusals that name no field which the request can do without: thinking, mostly, that was encrypted
+        or signed for another account or with a key that is gone, and that the client replays with every turn.
+        ``body`` is what was sent.  Nothing of it is remembered.
+        """
+        return None
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A provider's refusal as an exception that keeps its status class, its words and its ``retry-after``.
 

@@ -178,14 +178,18 @@ class _Cleaner:
             if fields is None:
                 new = self._in_words(block)
             elif block["type"] == "tool_result":
-                new = self._result({name: block[name] for name in fields if name in block})
+                new = self._result(self._fields(block, fields))
             elif block["type"] == "text" and not block["text"]:
                 new = None
             else:
-                new = {name: block[name] for name in fields if name in block}
+                new = self._fields(block, fields)
             if new is not None:
                 kept.append(new)
         return kept
+
+    def _fields(self, block: JSON, known: tuple[str, ...]) -> JSON:
+        self._dropped += [f"{block['type']}.{name}" for name in block if name not in known and block[name]]
+        return {name: block[name] for name in known if name in block}
 
     def _result(self, block: JSON) -> JSON:
         content = block.get("content")

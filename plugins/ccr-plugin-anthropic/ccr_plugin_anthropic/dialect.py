@@ -33,10 +33,11 @@ from ccr_core import (
 )
 from ccr_plugin_anthropic.clean import PLACEHOLDER, clean, fold_system, is_accounting
 from ccr_plugin_anthropic.decode import KINDS, Decoder, decode_message
+from ccr_plugin_anthropic.marks import limit_marks
 from ccr_plugin_anthropic.models import claude
 from ccr_plugin_anthropic.relay import Relay
 from ccr_plugin_anthropic.search import without_foreign_searches
-from ccr_plugin_anthropic.thinking import fit_budget, fit_thinking, without_foreign
+from ccr_plugin_anthropic.thinking import fit_budget, fit_thinking, without_foreign, without_refused
 
 VERSION = "2023-06-01"
 """The version of the API for clients that name none."""
@@ -101,7 +102,7 @@ class Anthropic(Dialect):
         if asked and body["max_tokens"] < asked:
             ctx.note("anthropic.max_tokens", f"lowered from {asked} to {target.max_output}")
         body = fit_budget(fit_thinking(body, ctx, first_party), ctx)
-        body = without_foreign(body, ctx, first_party or model is not None)
+        body = without_foreign(body, ctx, first_party or model is not None, options.clean)
         body = without_foreign_searches(body, ctx, first_party or model is not None)
         if options.clean:
             body = clean(body, ctx, options.fields, options.documents, bool(options.web_search))
@@ -116,6 +117,7 @@ class Anthropic(Dialect):
         elif model is not None and not model.system_messages and _has_system(body):
             ctx.note("anthropic.system", f"moved system messages into the user's: {target.model} takes none")
             body["messages"] = fold_system(body["messages"])
+        body = limit_marks(body, ctx)
         headers = {"content-type": "application/json", "anthropic-version": VERSION}
         if request.ingress == "anthropic" and not options.clean:
             headers["anthropic-version"] = request.headers.get("anthropic-version") or VERSION
@@ -153,6 +155,10 @@ class Anthropic(Dialect):
         outcome.stop_reason = body.get("stop_reason")
         outcome.complete = True
         return True
+
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """``body`` without thinking whose signature the service refuses."""
+        return without_refused(error, body)
 
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """The refusal with the provider's words, kind, status, ``retry-after`` and request id."""

@@ -9,9 +9,11 @@ signature that is not its own, so blocks of other services are taken out before 
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Callable
 
-from ccr_core import JSON, Context, RequestError, unseal
+from ccr_core import JSON, Context, RequestError, UpstreamError, unseal
 from ccr_plugin_anthropic.models import Claude, claude
 
 LEAST_BUDGET = 1024
@@ -161,12 +163,13 @@ def _without(body: JSON, name: str) -> JSON:
     return {key: value for key, value in body.items() if key != name}
 
 
-def readable(block: JSON, claude_reads: bool) -> JSON | None:
+def readable(block: JSON, claude_reads: bool, known_other: bool = False) -> JSON | None:
     """A content ``block`` as its receiver can read it; ``None`` for thinking that it cannot.
 
     What the router has sealed for another family of providers is foreign everywhere.  Towards Claude thinking
     without a signature, or with one of those that compatible services make up, is foreign too; compatible services
-    want their own back as they gave it.
+    want their own back as they gave it.  Claude's is foreign to a service that is ``known_other``; of any other it
+    is not known whether Claude is behind it under some name.
     """
     if block.get("type") != "thinking":
         return block
@@ -179,15 +182,62 @@ def readable(block: JSON, claude_reads: bool) -> JSON | None:
         return {**block, "signature": data["signature"]} if "signature" in data else block
     if claude_reads and (not isinstance(signature, str) or not signature or _DUMMY.fullmatch(signature)):
         return None
-    return block
+    return None if known_other and not claude_reads and is_claudes(signature) else block
 
 
-def without_foreign(body: JSON, ctx: Context, claude_reads: bool) -> JSON:
-    """``body`` without foreign thinking in its history.
+def is_claudes(signature: object) -> bool:
+    """Whether ``signature`` has the form of Anthropic's: base64 of a message whose first field (2) fills it but for a
+    few bytes (recordings of 2025 and 2026)."""
+    if not isinstance(signature, str) or len(signature) < 12 or signature[0] != "E":
+        return False
+    try:
+        head = base64.b64decode(signature[:8], validate=True)
+    except ValueError:
+        return False
+    length = shift = 0
+    for place, byte in enumerate(head[1:], 2):
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            whole = len(signature.rstrip("=")) * 3 // 4
+            return 0 <= whole - place - length <= 8
+    return False
+
+
+def without_foreign(body: JSON, ctx: Context, claude_reads: bool, known_other: bool = False) -> JSON:
+    """``body`` without foreign thinking in its history; see :func:`readable`.
 
     A message of which nothing is left goes altogether.  If the answer that calls tools, to which the request brings
     the results, loses its thinking, a request with a budget would be refused: that one is then made without.
     """
+    body, removed, unled = _read(body, lambda block: readable(block, claude_reads, known_other))
+    if removed:
+        ctx.note("anthropic.thinking", f"left out {removed} thinking blocks of other providers from the history")
+    if claude_reads and unled and (body.get("thinking") or {}).get("type") == "enabled":
+        ctx.note("anthropic.thinking", "thinking switched off: the tool calls under way came from another provider")
+        body = without_thinking(body, {"type": "disabled"})
+    return body
+
+
+def without_refused(error: UpstreamError, body: JSON) -> JSON | None:
+    """``body`` without any thinking in its history, if ``error`` refuses a signature and there is some."""
+    if error.status != 400 or not _REFUSED.search(error.message):
+        return None
+    body, removed, unled = _read(body, lambda block: None if str(block.get("type")) in _THOUGHTS else block)
+    if unled and (body.get("thinking") or {}).get("type") == "enabled":
+        body = without_thinking(body, {"type": "disabled"})
+    return body if removed else None
+
+
+_REFUSED = re.compile(r"(?i)signature.{0,40}thinking|thinking.{0,40}signature|redacted_thinking.{0,40}data")
+"""What the API says of thinking that was signed for another account or with another key, or was changed."""
+
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+
+def _read(body: JSON, reading: Callable[[JSON], JSON | None]) -> tuple[JSON, int, bool]:
+    """``body`` with the blocks of its answers as ``reading`` gives them; how many went; whether calls under way lost
+    the thinking before them.  Messages of which nothing is left go."""
     removed = 0
     unled = changed = False
     messages = []
@@ -196,7 +246,7 @@ def without_foreign(body: JSON, ctx: Context, claude_reads: bool) -> JSON:
         if message.get("role") == "assistant":
             unled = False
             if isinstance(content, list):
-                read = [readable(block, claude_reads) for block in content]
+                read = [reading(block) for block in content]
                 kept = [block for block in read if block is not None]
                 if any(new is not old for new, old in zip(read, content, strict=True)):
                     changed = True
@@ -208,12 +258,5 @@ def without_foreign(body: JSON, ctx: Context, claude_reads: bool) -> JSON:
                     leads = str(kept[0].get("type")).endswith("thinking")
                     unled = not leads and any(block.get("type") == "tool_use" for block in kept)
         messages.append(message)
-    if not changed:
-        return body
-    body = {**body, "messages": messages}
-    if removed:
-        ctx.note("anthropic.thinking", f"left out {removed} thinking blocks of other providers from the history")
-    if claude_reads and unled and (body.get("thinking") or {}).get("type") == "enabled":
-        ctx.note("anthropic.thinking", "thinking switched off: the tool calls under way came from another provider")
-        body = without_thinking(body, {"type": "disabled"})
-    return body
+    # Where nothing changed there was nothing that calls could have lost.
+    return ({**body, "messages": messages}, removed, unled) if changed else (body, 0, False)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ccr_plugin_anthropic.dialect import Anthropic
 from ccr_plugin_anthropic.models import Claude, claude
+from ccr_plugin_anthropic.thinking import is_claudes, readable
 
 from ccr_core import JSON, Context, Request, RequestError, Target, seal
 from ccr_core.testing import ask
@@ -308,3 +309,30 @@ def test_calls_under_way_with_adaptive_thinking() -> None:
     sent, _ = encode(history("", CALL, results=True, thinking=ADAPTIVE), "claude-opus-5")
 
     assert (ADAPTIVE, [["tool_use"]]) == (sent["thinking"], kinds(sent))
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        ("EvABCmcIDxABGAIqQFM/jYu4" + "A" * 304, True),
+        ("Eq8CCkYICxgCKkDdadQOXMzN" + "A" * 388, True),
+        ("Eq8CCkYICxgCKkDdadQOXMzN", False),
+        ("E0123456789abcdef0123456789abcdef", False),
+        ("c2lnbmF0dXJl", False),
+        ("E", False),
+        ("Eß000000000000", False),
+        (None, False),
+    ],
+)
+def test_the_form_of_claudes_signatures(signature: object, expected: bool) -> None:
+    """They are told from others by a length that they hold; two recorded ones begin as here."""
+    assert expected is is_claudes(signature)
+
+
+def test_a_service_known_to_be_another_gets_none_of_claudes_thinking() -> None:
+    """A compatible service may be Claude under some name; with the option ``clean`` it is known to be another."""
+    block = {"type": "thinking", "thinking": "Hm.", "signature": "EvABCmcIDxABGAIqQFM/jYu4" + "A" * 304}
+
+    assert block == readable(block, False)
+    assert block == readable(block, True, True)
+    assert readable(block, False, True) is None

@@ -102,6 +102,12 @@ class Gemini(Dialect):
 
         return decode_body(self, body, request, ctx)
 
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """``body`` without signatures of thoughts that the service refuses."""
+        from .thinking import without_signatures
+
+        return without_signatures(error, body)
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A refusal; see :mod:`ccr_plugin_gemini.errors`."""
         from .errors import decode_error

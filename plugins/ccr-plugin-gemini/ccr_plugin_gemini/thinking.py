@@ -21,11 +21,12 @@ What a seal holds (all but ``m`` optional):
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, seal, unseal
+from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
 
 from .families import Family
 from .options import Thinking
@@ -179,3 +180,27 @@ def thoughts_of(blocks: list[JSON], ctx: Context, maker: str, options: Thinking)
         found.calls.update(data.get("c") or {})
         found.shown.update(data.get("i") or ())
     return found
+
+
+_REFUSED = re.compile(r"(?i)thought[ _]?signature")
+
+
+def without_signatures(error: UpstreamError, body: JSON) -> JSON | None:
+    """``body`` with no signature but the documented one on calls, if ``error`` refuses one and that is a change."""
+    if error.status != 400 or not _REFUSED.search(error.message):
+        return None
+    contents = [{**content, "parts": _unsigned(content["parts"])} for content in body["contents"]]
+    return {**body, "contents": contents} if contents != body["contents"] else None
+
+
+def _unsigned(parts: list[JSON]) -> list[JSON]:
+    """``parts`` in which the first of calls made at once says that its signature is to be skipped."""
+    out: list[JSON] = []
+    for part in parts:
+        kept = {name: value for name, value in part.items() if name != "thoughtSignature"}
+        if "functionCall" in part and not (out and "functionCall" in out[-1]):
+            kept["thoughtSignature"] = SKIP
+        if part.get("thoughtSignature") and part.get("text") == "":
+            continue
+        out.append(kept)
+    return out

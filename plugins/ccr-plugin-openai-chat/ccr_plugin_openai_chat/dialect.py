@@ -40,6 +40,12 @@ class OpenAIChat(Dialect):
 
         return decode_body(body, request, ctx, _options(ctx.target))
 
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """``body`` without signed and encrypted thinking that the service, or the one behind it, refuses."""
+        from .reasoning import without_signed
+
+        return without_signed(error, body)
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A refusal; see :mod:`ccr_plugin_openai_chat.errors`."""
         from .errors import decode_error

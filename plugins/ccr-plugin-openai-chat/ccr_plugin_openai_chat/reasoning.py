@@ -8,11 +8,12 @@ the request: as text it would only teach the model to imitate it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, seal, unseal
+from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
 
 from .options import Options, Reasoning
 from .urls import host
@@ -307,3 +308,33 @@ def replay(message: JSON, thoughts: Thoughts, options: Options) -> JSON:
         parts = content if isinstance(content, list) else [{"type": "text", "text": content}] if content else []
         return {**message, "content": [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}, *parts]}
     return {**message, way: text}
+
+
+_REFUSED = re.compile(r"(?i)signature|encrypted[ _](?:content|reasoning)|reasoning_details|'reasoning' was provided")
+
+
+def without_signed(error: UpstreamError, body: JSON) -> JSON | None:
+    """``body`` without what is signed or encrypted in its history, if ``error`` refuses that and there is some."""
+    if error.status not in (400, 422) or not _REFUSED.search(error.message):
+        return None
+    messages = [_plain(message) for message in body["messages"]]
+    return {**body, "messages": messages} if messages != body["messages"] else None
+
+
+_SIGNED = ("reasoning_details", "extra_content")
+_SKIP = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+"""What Google documents for calls whose signature is not to be had."""
+
+
+def _plain(message: JSON) -> JSON:
+    plain = {name: value for name, value in message.items() if name not in _SIGNED}
+    if isinstance(plain.get("tool_calls"), list):
+        plain["tool_calls"] = [_unsigned(call) for call in plain["tool_calls"]]
+    return plain
+
+
+def _unsigned(call: JSON) -> JSON:
+    plain = {name: value for name, value in call.items() if name not in _SIGNED}
+    if "google" in (call.get("extra_content") or {}):
+        plain["extra_content"] = _SKIP
+    return plain

@@ -39,6 +39,12 @@ class Responses(Dialect):
 
         return decode_body(body, request, ctx, _options(ctx.target))
 
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """``body`` without the thoughts that the service cannot decrypt, or does not find."""
+        from .reasoning import without_thoughts
+
+        return without_thoughts(error, body)
+
     def decode_error(self, reply: WireReply) -> UpstreamError:
         """A refusal; see :mod:`ccr_plugin_openai_responses.errors`."""
         from .errors import decode_error

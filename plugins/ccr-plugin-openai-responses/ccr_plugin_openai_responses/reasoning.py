@@ -9,11 +9,12 @@ imitate it.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, seal, unseal
+from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
 
 from .options import Options
 from .urls import host
@@ -153,3 +154,30 @@ def item_of(block: JSON, ctx: Context, options: Options) -> JSON | None:
         item["summary"] = [{"type": "summary_text", "text": text}]
     # A summary by itself says nothing to the model, and the service would look in vain for the rest.
     return item if encrypted or "content" in item or (options.store and "id" in item) else None
+
+
+# --- thoughts that are refused -----------------------------------------------------------------------------------
+
+_UNREADABLE = re.compile(
+    r"(?i)encrypted[ _]content|type 'reasoning' was provided without|Item with id 'rs_|item 'rs_[^']*' not found"
+)
+"""What a service says of thoughts of another account or organisation, of old ones, and of ones torn from their item."""
+
+
+def without_thoughts(error: UpstreamError, body: JSON) -> JSON | None:
+    """``body`` without thoughts, if ``error`` refuses them and there are any.
+
+    What a service shows of its thoughts as text can be read by anyone, and stays.
+    """
+    if error.status not in (400, 404, 422) or not _UNREADABLE.search(error.message):
+        return None
+    kept: list[JSON] = []
+    changed = False
+    for item in body.get("input") or ():
+        if item.get("type") in ("reasoning", "compaction"):
+            changed = changed or "encrypted_content" in item or "id" in item
+            if not item.get("content"):
+                continue
+            item = {name: value for name, value in item.items() if name not in ("encrypted_content", "id")}
+        kept.append(item)
+    return {**body, "input": kept} if changed else None

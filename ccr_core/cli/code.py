@@ -17,7 +17,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import attrs
 import click
 
 from ccr_core.cli import process
@@ -61,9 +63,57 @@ def code(args: tuple[str, ...]) -> int:
 
     Exit code: that of the client; 127 when it is not installed, 1 when the router cannot start.
     """
+    return launch(args)
+
+
+def of_preset(name: str) -> click.Command:
+    """The command ``ccr <preset>``: as ``ccr code``, with the preset's models, settings and status line."""
+
+    @click.command(cls=Verbatim, name=name, short_help=f"Run Claude Code with the preset {name}.")
+    @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[--print-env] [CLIENT ARGUMENTS]...")
+    def command(args: tuple[str, ...]) -> int:
+        return launch(args, name)
+
+    command.help = f"Run Claude Code with the preset {name}, as ccr code does; ccr preset info {name} describes it."
+    return command
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """What a preset changes for the client: configuration, settings, and maybe a way past the router."""
+
+    config: Config
+    settings: Mapping[str, Any]
+    past: tuple[str, str] | None = None
+    """Address and key of the provider that the client speaks to by itself (``noServer``)."""
+
+
+def chosen(name: str, main: Config) -> Chosen:
+    """What the preset ``name`` says; ``ConfigError`` if it cannot be used."""
+    from ccr_core import namespaces, presets
+
+    manifest = presets.read(presets.presets_folder() / name)
+    document = manifest.document()
+    settings = document.get("claudeCodeSettings")
+    config = namespaces.configuration(manifest, main)
+    past = None
+    if document.get("noServer") is True:
+        wanted = document.get("provider")
+        entry = (
+            next((each for each in main.providers if each.name == wanted), None) if isinstance(wanted, str) else None
+        )
+        entry = entry or next(iter(config.providers), None)
+        if entry is None or not entry.api_base_url or not entry.api_key:
+            raise CcrError(f"the preset {name} needs no router, but names no provider with an address and a key")
+        past = (entry.api_base_url.removesuffix("/").removesuffix("/v1/messages").removesuffix("/"), entry.api_key)
+    return Chosen(config=config, settings=settings if isinstance(settings, Mapping) else {}, past=past)
+
+
+def launch(args: tuple[str, ...], preset: str | None = None) -> int:
+    """Run the client, with a preset if one is named; its exit code."""
     folder = home()
     if args[:1] == ("--print-env",):
-        return _print_env(folder)
+        return _print_env(folder, preset)
     process.make_folder(folder)
     with process.using(folder) as user:
         if process.look(folder).run is None:
@@ -71,6 +121,8 @@ def code(args: tuple[str, ...]) -> int:
 
             firstrun.ensure(None)
         config, _ = configured(folder)
+        plan = chosen(preset, config) if preset is not None else Chosen(config=config, settings={})
+        config = plan.config
         program = shutil.which(os.path.expanduser(config.claude_path))
         if program is None:
             return fail(
@@ -79,9 +131,9 @@ def code(args: tuple[str, ...]) -> int:
                 NOT_FOUND,
             )
         own, rest = split_settings(args)
-        run = _router(folder)
-        given = environment(config, run.url)
-        with _settings_file(folder, with_status_line(merged(given, own), config)) as path:
+        given = _given(plan, "" if plan.past else _router(folder).url, preset)
+        settings = with_status_line(merged(given, _both(plan.settings, own)), config, preset)
+        with _settings_file(folder, settings) as path:
             env = {name: value for name, value in os.environ.items() if name not in given.removed}
             return _run(
                 [program, "--settings", str(path), *rest],
@@ -89,6 +141,20 @@ def code(args: tuple[str, ...]) -> int:
                 keep=user.fileno(),
                 no_input=config.non_interactive and sys.stdin.isatty(),
             )
+
+
+def _given(plan: Chosen, url: str, preset: str | None) -> Environment:
+    """The environment of the client: of the router at ``url``, of a preset there, or of a preset's provider itself."""
+    if plan.past is not None:
+        given = environment(plan.config, plan.past[0])
+        return attrs.evolve(given, always={**given.always, "ANTHROPIC_AUTH_TOKEN": plan.past[1]})
+    return environment(plan.config, f"{url}/preset/{quote(preset)}" if preset is not None else url)
+
+
+def _both(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a preset with those of the user over them."""
+    env = {**(settings.get("env") or {}), **own.get("env", {})}
+    return {**settings, **own, **({"env": env} if env else {})}
 
 
 def _router(folder: Path) -> process.Run:
@@ -190,11 +256,12 @@ def _run(command: Sequence[str], env: Mapping[str, str], *, keep: int, no_input:
     return ended if ended >= 0 else 128 - ended
 
 
-def _print_env(folder: Path) -> int:
+def _print_env(folder: Path, preset: str | None = None) -> int:
     config, url = configured(folder)
-    given = environment(config, url)
+    plan = chosen(preset, config) if preset is not None else Chosen(config=config, settings={})
+    given = _given(plan, url, preset)
     shown = given.chosen(os.environ)
-    if config.apikey:
+    if config.apikey or plan.past:
         shown = mask(shown)
     for name, value in sorted(shown.items()):
         print(f"{name}={value}")

@@ -1,4 +1,4 @@
-"""The dialog of ``ccr model``: lists to choose from, with search, on a terminal.
+"""What is asked on a terminal: the dialog of ``ccr model``, and the questions of presets.
 
 Every change is written at once, by the functions that the plain commands use.  Escape or Ctrl-C goes back to the
 menu, and from there to the shell.  The library for prompts is imported by nobody else.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import click
 import questionary
 from questionary import Choice
 
@@ -17,6 +18,7 @@ from ccr_core.cli.model import FIRST, adding, route_keys, routes, setting, show_
 from ccr_core.cli.output import fail, paint
 from ccr_core.cli.provider import appended, check_name, entry_for, show, try_provider
 from ccr_core.errors import CcrError
+from ccr_core.presets import Manifest, Question
 from ccr_core.routing import LEVELS
 
 T = TypeVar("T")
@@ -172,6 +174,62 @@ def _offer_route(target: str) -> None:
     changes, text = setting(now, route, target)
     save(now, changes)
     print(paint(text, "green"))
+
+
+# --- the questions of a preset ----------------------------------------------------------------------------------
+
+
+def answer(manifest: Manifest, question: Question, values: dict[str, Any]) -> None:
+    """Ask one question of a preset and put the answer into ``values``, in which what is there is suggested.
+
+    Raises ``click.Abort`` if somebody does not want to go on.
+    """
+    try:
+        values[question.id] = _answer(manifest, question, values)
+    except _Back:
+        raise click.Abort from None
+
+
+def _answer(manifest: Manifest, question: Question, values: dict[str, Any]) -> Any:
+    text = ": ".join(part for part in (question.label or question.id, question.prompt) if part)
+    present = values.get(question.id)
+    suggested = question.initial() if present is None else present
+    options = [option for option in manifest.options(question, values) if not option.disabled]
+
+    def fault(value: Any) -> bool | str:
+        return question.fault(value) or True
+
+    if question.type == "confirm":
+        return _ask(questionary.confirm(text, default=bool(suggested)))
+    if question.type == "select" and options:
+        titles = [(": ".join(filter(None, (each.label, each.description))), each.value) for each in options]
+        first = sorted(titles, key=lambda title: title[1] != suggested)
+        return _choose(text, first, search=len(first) > 9)
+    if question.type == "multiselect" and options:
+        shown = [Choice(each.label, value=each.value, checked=each.value in (suggested or ())) for each in options]
+        return _ask(questionary.checkbox(text, shown, validate=fault))
+    if question.type == "password":
+        kept = " (empty: as it is)" if present else ""
+        typed = _ask(questionary.password(f"{text}{kept}", validate=lambda typed: fault(typed or present or "")))
+        return typed or present or ""
+
+    def converted(typed: str) -> Any:
+        return question.convert(typed) if typed or question.type != "number" else None
+
+    def wrong(typed: str) -> bool | str:
+        return _fault(lambda: converted(typed)) or fault(converted(typed))
+
+    return converted(
+        _ask(
+            questionary.text(
+                text,
+                default=",".join(suggested) if isinstance(suggested, list) else str(suggested),
+                validate=wrong,
+                multiline=question.type == "editor",
+                instruction=f"({question.placeholder})" if question.placeholder else None,
+            )
+        )
+    )
 
 
 # --- prompts --------------------------------------------------------------------------------------------------

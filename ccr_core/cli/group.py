@@ -27,6 +27,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "code": ("code:code", "Run Claude Code through the router."),
     "model": ("model:model", "Show and choose models."),
     "provider": ("provider:provider", "Add, remove, list and try providers."),
+    "preset": ("preset:preset", "Save, share and install whole configurations."),
+    "install": ("preset:install", "Install a preset from the marketplace."),
     "activate": ("activate:activate", "Print shell code that points Claude Code at the router."),
     "env": ("activate:activate", "The same as activate."),
     "auth": ("auth:auth", "Sign in with subscriptions."),
@@ -60,7 +62,7 @@ class Commands(click.Group):
             module, _, attribute = COMMANDS[cmd_name][0].partition(":")
             command: click.Command = getattr(importlib.import_module(f"ccr_core.cli.{module}"), attribute)
             return command
-        return _load(cmd_name)
+        return _load(cmd_name) or _of_preset(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -140,8 +142,22 @@ def _load(name: str) -> click.Command | None:
     return None
 
 
+def _of_preset(name: str) -> click.Command | None:
+    """The command ``ccr <preset>``, if a preset of this name is installed; commands of the same name come first."""
+    from ccr_core.presets import exists
+
+    if not exists(name):
+        return None
+    from ccr_core.cli.code import of_preset
+
+    return of_preset(name)
+
+
 def _near(word: str) -> str:
-    near = difflib.get_close_matches(word, [*COMMANDS, *ELSEWHERE, *contributed()], 3, 0.6)
+    from ccr_core.presets import installed
+
+    known = [*COMMANDS, *ELSEWHERE, *contributed(), *installed()]
+    near = difflib.get_close_matches(word, known, 3, 0.6)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -169,3 +169,85 @@ def test_try_a_provider(ccr: Any, terminal: Terminal) -> None:
     terminal.press(*"echo", ENTER)
     terminal.until("echo,echo works")
     terminal.until("What now?")
+
+
+# --- the questions of a preset ----------------------------------------------------------------------------------
+
+ASKING = {
+    "name": "asking",
+    "schema": [
+        {"id": "vendor", "type": "select", "label": "Vendor", "options": {"type": "providers"}},
+        {
+            "id": "model",
+            "type": "select",
+            "label": "Model",
+            "options": {"type": "models", "providerField": "#{vendor}"},
+            "dependsOn": ["vendor"],
+        },
+        {"id": "key", "type": "password", "label": "The key"},
+        {"id": "more", "type": "confirm", "label": "More?"},
+        {"id": "tries", "type": "number", "label": "Tries", "max": 9, "when": {"field": "more", "value": True}},
+        {"id": "words", "type": "multiselect", "label": "Words", "options": ["a", "b"], "required": False},
+        {"id": "note", "type": "input", "label": "Note", "placeholder": "anything", "required": False},
+    ],
+    "Providers": [
+        {"name": "one", "api_base_url": "https://one.example/v1/messages", "api_key": "#{key}", "models": ["x"]},
+        {"name": "two", "api_base_url": "https://two.example/v1/messages", "api_key": "#{key}", "models": ["y", "z"]},
+    ],
+    "Router": {"default": "#{vendor},#{model}"},
+}
+
+
+@pytest.fixture
+def asking(ccr: Any) -> Iterator[Terminal]:
+    """The installation of a preset that asks things of every kind."""
+    ccr.write_config({})
+    folder = ccr.root / "asking"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(ASKING))
+    running = Terminal(ccr, "preset", "install", str(folder))
+    yield running
+    running.close()
+
+
+def up_to_the_last(terminal: Terminal) -> None:
+    """Answer all questions but the one whether to install it."""
+    terminal.until("Vendor")
+    terminal.press(DOWN, ENTER)
+    terminal.until("Model")
+    terminal.press(DOWN, ENTER)
+    terminal.until("The key")
+    terminal.press(*"sk-typed", ENTER)
+    terminal.until("More?")
+    terminal.press("y")
+    terminal.until("Tries")
+    terminal.press("\x7f", "1", "2", ENTER)
+    terminal.until("Tries must be at most 9")
+    terminal.press("\x7f", ENTER)
+    terminal.until("Words")
+    terminal.press(DOWN, " ", ENTER)
+    terminal.until("Note")
+    terminal.press(ENTER)
+
+
+def test_questions_of_a_preset(ccr: Any, asking: Terminal) -> None:
+    """Every kind of question is asked, a wrong answer is refused where it is typed, and new hosts are agreed to."""
+    up_to_the_last(asking)
+    shown = asking.until("Install it?")
+    assert "sends requests, and the keys given for them, to two.example" in shown
+    assert "sk-typed" not in shown
+    asking.press("y", ENTER)
+    asking.until("the preset asking is installed")
+    assert 0 == asking.wait()
+    kept = json.loads((ccr.folder / "presets" / "asking" / "manifest.json").read_text())["userValues"]
+    expected = {"vendor": "two", "model": "z", "key": "sk-typed", "more": True, "tries": 1, "words": ["b"], "note": ""}
+    assert expected == kept
+
+
+def test_no_is_no(ccr: Any, asking: Terminal) -> None:
+    """Who does not agree has nothing installed, and nothing left behind."""
+    up_to_the_last(asking)
+    asking.until("Install it?")
+    asking.press("n", ENTER)
+    assert 130 == asking.wait()
+    assert [] == list((ccr.folder / "presets").iterdir())

@@ -191,7 +191,7 @@ class Engine:
         except RecursionError:
             raise RequestError("the request is nested too deeply") from None
         if memo.slow:
-            total = await asyncio.to_thread(lambda: sum(memo.count_part(part) for part in parts))
+            total = await asyncio.to_thread(memo.count_parts, parts)
         else:
             total, since = 0, time.monotonic()
             for part in parts:

@@ -11,7 +11,7 @@ import base64
 import logging
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -38,6 +38,10 @@ class Counter:
         wide = len(text.encode("utf-8", "replace")) - len(text)
         return round((len(text) - wide / 2) / 4.2 + wide / 2.4) if wide > 0 else round(len(text) / 4.2)
 
+    def count_all(self, texts: Sequence[str]) -> Sequence[int]:
+        """The number of tokens of each; a ``slow`` counter may ask for all of them at once."""
+        return [self.count(text) for text in texts]
+
 
 class Memo:
     """Remembers counts by text; the least recently used go first.
@@ -62,6 +66,40 @@ class Memo:
         """The count of one of :func:`parts_of`."""
         return part if isinstance(part, int) else self.count(part)
 
+    def count_parts(self, parts: Iterable[str | int]) -> int:
+        """The count of all ``parts``; those that are not known yet go to the counter together, short ones too."""
+        total, new = 0, []
+        for part in parts:
+            known = part if isinstance(part, int) else self._known.get(hash((part, len(part))))
+            if known is None:
+                new.append(str(part))
+            else:
+                total += known
+        if not new:
+            return total
+        texts = list(dict.fromkeys(new))
+        counts = dict(zip(texts, self._count_all(texts), strict=True))
+        for text, count in counts.items():
+            self._known[hash((text, len(text)))] = count
+        while len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return total + sum(counts[text] for text in new)
+
+    def _count_all(self, texts: list[str]) -> Sequence[int]:
+        try:
+            counts = self._counter.count_all(texts)
+            if len(counts) != len(texts):
+                raise ValueError(f"{len(counts)} counts of {len(texts)} texts")
+            return counts
+        except Exception:
+            return [self._count_as_failed(text) for text in texts]
+
+    def _count_as_failed(self, text: str) -> int:
+        if not self.failed:
+            log.warning("token counter %s failed; counts are estimates", self._counter.name, exc_info=True)
+            self._counter, self.failed = Counter(), True
+        return self._counter.count(text)
+
     def count(self, text: str) -> int:
         """The count of ``text``."""
         if len(text) < self._shortest:
@@ -85,10 +123,7 @@ class Memo:
         try:
             return self._counter.count(text)
         except Exception:
-            log.warning("token counter %s failed; counts are estimates", self._counter.name, exc_info=True)
-            self._counter = Counter()
-            self.failed = True
-            return self._counter.count(text)
+            return self._count_as_failed(text)
 
 
 def cut(text: str, size: int = 32 * 1024) -> Iterator[str]:

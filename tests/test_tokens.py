@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -161,6 +162,51 @@ def test_memo() -> None:
 
     assert [6, 6, 4, 4] == [memo.count(text) for text in ("longer", "longer", "tiny", "tiny")]
     assert ["longer", "tiny", "tiny"] == letters.seen
+
+
+class Together(Counter):
+    """Counts all texts of a request at once, and remembers what it was asked."""
+
+    slow = True
+
+    def __init__(self, counts: Any = None) -> None:
+        self.asked: list[list[str]] = []
+        self.counts = counts
+
+    def count_all(self, texts: Sequence[str]) -> Sequence[int]:
+        self.asked.append(list(texts))
+        if isinstance(self.counts, Exception):
+            raise self.counts
+        return [len(text) for text in texts] if self.counts is None else self.counts
+
+
+def test_memo_asks_for_all_new_parts_at_once() -> None:
+    """
+    What is known is not asked for again, short or long, and a text that occurs twice is asked for once.
+    """
+    counter = Together()
+    memo = Memo(counter, size=3)
+
+    counts = [memo.count_parts(parts) for parts in (["a", 5, "bb", "a"], ["a", "bb"], ["a", "ccc"], [7])]
+    memo.count_parts(["dddd"])
+    memo.count_parts(["a"])
+
+    assert [9, 3, 4, 7] == counts
+    assert [["a", "bb"], ["ccc"], ["dddd"], ["a"]] == counter.asked
+
+
+@pytest.mark.parametrize("counts", [OSError("down"), [1]])
+def test_memo_estimates_where_all_at_once_fails(counts: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A counter that raises, or gives too few numbers, is replaced by the estimate; the log says so once.
+    """
+    memo = Memo(Together(counts))
+
+    with caplog.at_level("WARNING"):
+        got = [memo.count_parts(["hello " * 9, "x"]), memo.count_parts(["hello " * 8])]
+
+    assert [sum(Counter().count(text) for text in ("hello " * 9, "x")), Counter().count("hello " * 8)] == got
+    assert (True, 1) == (memo.failed, len(caplog.records))
 
 
 def test_memo_forgets_the_least_recent() -> None:

@@ -12,23 +12,42 @@ from typing import TYPE_CHECKING, Any
 from ccr_core import AuthSpec, Dialect, Endpoint, hookimpl
 
 if TYPE_CHECKING:
+    from .auth import AnyCodeAssist as AnyCodeAssist
     from .auth import CodeAssistAuth as CodeAssistAuth
     from .auth import CodeAssistOptions as CodeAssistOptions
+    from .auth import answered as answered
+    from .auth import unix as unix
     from .dialect import CodeAssist as CodeAssist
     from .google import GoogleAuth as GoogleAuth
     from .google import GoogleOptions as GoogleOptions
+    from .google import bearer as bearer
     from .refusals import refused as refused
 
 _HOME = {
+    "AnyCodeAssist": "auth",
     "CodeAssist": "dialect",
     "CodeAssistAuth": "auth",
     "CodeAssistOptions": "auth",
     "GoogleAuth": "google",
     "GoogleOptions": "google",
+    "answered": "auth",
+    "bearer": "google",
     "refused": "refusals",
+    "unix": "auth",
 }
 
-__all__ = ["CodeAssist", "CodeAssistAuth", "CodeAssistOptions", "GoogleAuth", "GoogleOptions", "refused"]
+__all__ = [
+    "AnyCodeAssist",
+    "CodeAssist",
+    "CodeAssistAuth",
+    "CodeAssistOptions",
+    "GoogleAuth",
+    "GoogleOptions",
+    "answered",
+    "bearer",
+    "refused",
+    "unix",
+]
 
 RISK = (
     "Google calls the use of this sign-in by other software than its own a breach of its terms; accounts have been "

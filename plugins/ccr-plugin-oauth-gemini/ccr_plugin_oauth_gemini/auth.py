@@ -123,7 +123,7 @@ class AnyCodeAssist(GoogleAuth[O]):
         if reply.status >= 400 and b"SECURITY_POLICY_VIOLATED" in reply.body:
             # The project is behind VPC Service Controls: only licences have those.
             return {"currentTier": {"id": "standard-tier"}}
-        return _answer(reply)
+        return answered(reply)
 
     def _onboard(self, token: Token, state: JSON, project: str | None) -> Flow[tuple[str, str | None]]:
         """Set the account up; its tier and project."""
@@ -140,14 +140,14 @@ class AnyCodeAssist(GoogleAuth[O]):
         if project:
             body["cloudaicompanionProject"] = project
         reply: WireReply = yield self.call(f"{self.base()}:onboardUser", body, token)
-        work = _answer(reply)
+        work = answered(reply)
         end = (yield Now()) + self.options.onboard_seconds
         while not work.get("done"):
             if (yield Now()) >= end:
                 raise UpstreamError(f"{WHAT} has not set the account up in time; sign in again later", 504)
             yield Sleep(5)
             headers = {**bearer(token), "user-agent": self.options.user_agent}
-            work = _answer((yield get_call(f"{self.base()}/{work.get('name')}", headers)))
+            work = answered((yield get_call(f"{self.base()}/{work.get('name')}", headers)))
         if work.get("error"):
             raise AuthError(f"{WHAT} did not set the account up: {(work['error'] or {}).get('message')}")
         return tier, _id((work.get("response") or {}).get("cloudaicompanionProject")) or project
@@ -223,7 +223,7 @@ class CodeAssistAuth(AnyCodeAssist[CodeAssistOptions]):
     def _quota(self, token: Token) -> Flow[dict[str, JSON]]:
         project = token.data.get("project_id")
         body = {"project": project} if project else {}
-        answer = _answer((yield self.call(f"{self.base()}:retrieveUserQuota", body, token)))
+        answer = answered((yield self.call(f"{self.base()}:retrieveUserQuota", body, token)))
         best: dict[str, JSON] = {}
         for bucket in answer.get("buckets") or ():
             name = str(bucket.get("modelId") or "") if isinstance(bucket, dict) else ""
@@ -245,7 +245,7 @@ def unix(text: Any) -> float | None:
         return None
 
 
-def _answer(reply: WireReply) -> JSON:
+def answered(reply: WireReply) -> JSON:
     """The answer of a method of the service; ``AccountError`` where it will not serve the account."""
     if reply.status >= 400:
         from .refusals import refused

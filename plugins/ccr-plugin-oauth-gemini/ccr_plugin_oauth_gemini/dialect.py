@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ccr_plugin_gemini import Gemini
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import JSON, Context, Request, UpstreamError, blocks_of
 
 _METHOD = re.compile(r":\w+(?:\?.*)?$")
 
@@ -43,6 +43,12 @@ class CodeAssist(Gemini):
         if "responseId" not in inner and data.get("traceId"):
             return {**inner, "responseId": data["traceId"]}
         return inner
+
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """See :class:`ccr_plugin_gemini.Gemini`; what it mends is in the envelope."""
+        inner = body.get("request")
+        changed = super().mend(error, inner) if isinstance(inner, dict) else None
+        return None if changed is None else {**body, "request": changed}
 
 
 def prompt_id(request: Request, ctx: Context) -> str:

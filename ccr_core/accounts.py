@@ -151,7 +151,7 @@ class Accounts:
         self._looked = 0.0
         self._renewing: dict[str, asyncio.Future[Token]] = {}
         self._blocked: dict[str, float] = {}
-        self._unsaved: dict[str, Token] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
         self._windows: dict[str, tuple[Window, ...]] = {}
         self._written: dict[str, float] = {}
         self._mutex = threading.Lock()
@@ -166,6 +166,8 @@ class Accounts:
             self._looked = now
             if self.store.stamp() != self._stamp:
                 self._load()
+            for id in list(self._unsaved):
+                self._threads.submit(self._save_again, id)
         return self._keys
 
     def accounts(self) -> list[Account]:
@@ -183,10 +185,7 @@ class Accounts:
             return
         self._problem, self._stamp = None, stamp
         for account in found:
-            held = self._unsaved.get(account.id)
-            if held is not None:
-                account = attrs.evolve(account, token=held)
-            self._accounts[account.id] = account
+            self._accounts[account.id] = self._current(account)
         gone = set(self._accounts) - {account.id for account in found}
         for id in gone:
             del self._accounts[id]
@@ -339,9 +338,13 @@ class Accounts:
         account = found.get(id)
         if account is None:
             raise AccountError(f"nobody is signed in to {self.spec.name} any more. Run: {command(self.spec.name)}")
-        held = self._unsaved.get(id)
-        if held is not None and (held.obtained or 0) > (account.token.obtained or 0):
-            account = attrs.evolve(account, token=held)
+        return self._current(account)
+
+    def _current(self, account: Account) -> Account:
+        """``account`` with the token that could not be written, if the stored one is the one that it came from."""
+        held = self._unsaved.get(account.id)
+        if held is not None and account.token.refresh == held.spent:
+            return attrs.evolve(account, token=held.token)
         return account
 
     def _ask(self, account: Account) -> Token:
@@ -377,6 +380,18 @@ class Accounts:
         if token is old:
             return token
         token = attrs.evolve(token, account=id)
+        try:
+            self._save(id, token)
+            self._unsaved.pop(id, None)
+        except (OSError, AuthError) as error:
+            # It must not be lost: the old one is used up.
+            before = self._unsaved.get(id)
+            self._unsaved[id] = _Unsaved(old.refresh if before is None else before.spent, token)
+            log.error("%s: the new token of %s could not be saved: %s", self.spec.name, id, error)
+        log.info("%s: renewed the token of the account %s", self.spec.name, id)
+        return self._adopt(token)
+
+    def _save(self, id: str, token: Token) -> None:
         now = self._clock()
 
         def edit(providers: JSON) -> None:
@@ -384,15 +399,20 @@ class Accounts:
             if id in accounts:  # else somebody has signed out meanwhile
                 accounts[id] = _with_old_status(to_record(token, accounts[id], now), accounts[id])
 
-        try:
-            self.store.update(edit)
-            self._unsaved.pop(id, None)
-        except (OSError, AuthError) as error:
-            # It must not be lost: the old one is used up.
-            self._unsaved[id] = token
-            log.error("%s: the new token of %s could not be saved: %s", self.spec.name, id, error)
-        log.info("%s: renewed the token of the account %s", self.spec.name, id)
-        return self._adopt(token)
+        self.store.update(edit)
+
+    def _save_again(self, id: str) -> None:
+        """Write a token that could not be written when it came."""
+        with self.store.lock(f"{self.spec.name}.{id}", LOCK_SECONDS) as held:
+            unsaved = self._unsaved.get(id)
+            if not held or unsaved is None:
+                return
+            try:
+                if self._read(id).token is unsaved.token:
+                    self._save(id, unsaved.token)
+                self._unsaved.pop(id, None)
+            except (OSError, AuthError):
+                pass  # it was told when it happened; the next look tries again
 
     def _adopt(self, token: Token) -> Token:
         with self._mutex:
@@ -427,6 +447,14 @@ class Accounts:
             self.store.update(edit)
         except (OSError, AuthError) as error:
             log.warning("%s: the state of %s could not be saved: %s", self.spec.name, account, error)
+
+
+@attrs.frozen
+class _Unsaved:
+    """A token that could not be written, and the refresh token that it has used up."""
+
+    spent: str | None = attrs.field(repr=False)
+    token: Token
 
 
 def _with_old_status(record: JSON, old: JSON) -> JSON:

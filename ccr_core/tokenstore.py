@@ -196,6 +196,8 @@ class FileStore(TokenStore):
 
     def _write(self, document: JSON) -> None:
         real = self._real()
+        for rest in real.parent.glob(f".{real.name}.*"):
+            rest.unlink(missing_ok=True)  # of a process that was killed: we hold the lock, so nobody writes it
         descriptor, name = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -6,8 +6,12 @@ The stand-in is written after the vendor's open-source client; its addresses are
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import http.client
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +87,7 @@ class OpenAI(Vendor):
         self.issued = 0
         self.reused = 0
         self.device_pending = 1
+        self.seconds = 864000
         self.refused: Any = None
         self.routes |= {
             "POST /oauth/token": self.token,
@@ -137,7 +142,7 @@ class OpenAI(Vendor):
     def issue(self) -> Any:
         self.issued += 1
         refresh = f"rt-secret-{self.issued}"
-        access = jwt({"exp": int(time.time()) + 864000, "n": self.issued})
+        access = jwt({"exp": int(time.time()) + self.seconds, "n": self.issued})
         self.refresh.add(refresh)
         self.valid.add(f"Bearer {access}")
         said = {"chatgpt_account_id": "acc-1", "chatgpt_plan_type": "plus", "chatgpt_user_id": "u-1"}
@@ -394,3 +399,64 @@ def wait(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.1)
+
+
+ROTATIONS = int(os.environ.get("CCR_TEST_ROTATIONS", "100"))
+"""How often the token is renewed below; the whole rate of a month is 500."""
+
+
+def test_many_rotations(tmp_path: Path, openai: OpenAI) -> None:
+    """Two routers and a command share one file; a token that works once is renewed again and again, and never lost."""
+    sign_in(tmp_path, openai)
+    openai.seconds = 1
+    edit_account(tmp_path, "codex", access_expires_at=0)
+    statuses: list[int] = []
+    told: list[str] = []
+    lock = threading.Lock()
+
+    def use(router: Router, times: int) -> None:
+        for _ in range(times):
+            status, _, _ = router.post(ask(stream=False))
+            with lock:
+                statuses.append(status)
+
+    def list_models() -> None:
+        while len(statuses) < ROTATIONS:
+            told.append(run(tmp_path, "auth", "models", "codex").stdout)
+
+    with Router(tmp_path, name="config.json") as one, Router(tmp_path, config(openai), name="other.json") as two:
+        threads = [threading.Thread(target=use, args=(router, ROTATIONS // 4)) for router in (one, two, one, two)]
+        threads.append(threading.Thread(target=list_models))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(300)
+
+    assert {200} == set(statuses)
+    assert all("gpt-5.5" in text for text in told)
+    assert 0 == openai.reused
+    assert len(openai.used) == openai.issued - 1 >= ROTATIONS // 4
+    (record,) = accounts(tmp_path, "codex").values()
+    assert {record["refresh_token"]} == openai.refresh
+    assert openai.issued - 1 == record["refresh_generation"]
+
+
+def test_killed_while_renewing(tmp_path: Path, openai: OpenAI) -> None:
+    """A router that is killed at any moment leaves a file that can be read, and no lock."""
+    sign_in(tmp_path, openai)
+    openai.seconds = 1
+    for attempt in range(3):
+        edit_account(tmp_path, "codex", access_expires_at=0, refresh_token=min(openai.refresh))
+        with Router(tmp_path) as router:
+            thread = threading.Thread(target=lambda router=router: suppressed(router.post, ask()))
+            thread.start()
+            time.sleep(0.02 * attempt)
+            router.process.kill()
+            thread.join(30)
+        assert 1 == len(accounts(tmp_path, "codex"))
+        assert "codex" in run(tmp_path, "auth", "list").stdout
+
+
+def suppressed(call: Any, *args: Any) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        call(*args)

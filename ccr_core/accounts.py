@@ -40,6 +40,9 @@ LOOK_SECONDS = 1.0
 LOCK_SECONDS = 30.0
 """How long a renewal waits for one in another process."""
 
+MACHINE = "machine"
+"""Stands for the machine's own credential where there is no account."""
+
 LONG = 300.0
 """Cool-downs longer than this are kept over restarts, in seconds."""
 
@@ -152,6 +155,7 @@ class Accounts:
         self._renewing: dict[str, asyncio.Future[Token]] = {}
         self._blocked: dict[str, float] = {}
         self._unsaved: dict[str, _Unsaved] = {}
+        self._own = Token(access="")
         self._windows: dict[str, tuple[Window, ...]] = {}
         self._written: dict[str, float] = {}
         self._mutex = threading.Lock()
@@ -223,9 +227,13 @@ class Accounts:
         if key is None:
             if self._problem is not None:
                 raise AuthError(self._problem)
+            if self.auth.by_itself:
+                return await self._of_machine()
             if not self.spec.interactive:
                 return None
             raise AuthError(f"nobody is signed in to {self.spec.name}. Run: {command(self.spec.name)}")
+        if key.id == MACHINE:
+            return await self._of_machine()
         self.keys()
         account = self._accounts.get(key.id)
         if account is None:
@@ -299,11 +307,19 @@ class Accounts:
 
     # Renewing.
 
+    async def _of_machine(self) -> Key:
+        """The machine's own credential."""
+        token = self._own
+        if not token.access or not self.auth.fresh(token, self._clock()):
+            token = await self._renewed(MACHINE, token)
+        return Key(id=MACHINE, token=token)
+
     async def _renewed(self, account: str, stale: Token) -> Token:
         running = self._renewing.get(account)
         if running is None:
             loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._threads, self._renew, account, stale)
+            renew = self._renew if account != MACHINE else self._renew_own
+            running = loop.run_in_executor(self._threads, renew, account, stale)
             self._renewing[account] = running
             running.add_done_callback(lambda future: self._forget(account, future))
         # Whoever waits may leave; the renewal goes on.
@@ -314,6 +330,12 @@ class Accounts:
             del self._renewing[account]
         if not future.cancelled():
             future.exception()
+
+    def _renew_own(self, id: str, stale: Token) -> Token:
+        """Renew the machine's own token, which is in no store, unless that was done meanwhile; in a thread."""
+        if self._own.access == stale.access:
+            self._own = self._ask(Account(provider=self.spec.name, id=id, token=self._own))
+        return self._own
 
     def _renew(self, id: str, stale: Token) -> Token:
         """Renew the token of an account unless somebody has; in a thread."""

@@ -231,6 +231,10 @@ class Auth(Generic[O]):
     skew: ClassVar[float] = 300.0
     """Seconds before its end from which a token is renewed."""
 
+    by_itself: ClassVar[bool] = False
+    """Tokens are got without a user (the machine's own credentials): :meth:`refresh` is given an empty token first,
+    and what it returns is kept in memory.  For an ``AuthSpec`` that is not ``interactive``."""
+
     def __init__(self, options: O, provider: str) -> None:
         self.options = options
         self.provider = provider

@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import stat
 import tempfile
 import time
@@ -124,7 +125,8 @@ class FileStore(TokenStore):
     @contextlib.contextmanager
     def lock(self, name: str, seconds: float) -> Iterator[bool]:
         """See :meth:`TokenStore.lock`."""
-        path = self._real().with_name(f"auth.refresh.{name}.lock" if name else "auth.json.lock")
+        safe = re.sub(r"[^\w.-]", "_", name)
+        path = self._real().with_name(f"auth.refresh.{safe}.lock" if name else "auth.json.lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
             end = time.monotonic() + seconds

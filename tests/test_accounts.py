@@ -411,6 +411,42 @@ async def test_signed_out_meanwhile(world: World) -> None:
     assert {} == world.store.read().get("sub", {}).get("accounts", {})
 
 
+class OfMachine(Scheme):
+    """Needs no user."""
+
+    by_itself = True
+
+
+async def test_the_machines_own(world: World) -> None:
+    """A credential that needs no user is got once, kept in memory, renewed before its end and after a refusal."""
+    world.spec = attrs.evolve(SPEC, factory=OfMachine, interactive=False)
+    world.vendor.valid.add("")
+    accounts = world.accounts()
+    assert () == accounts.keys()
+
+    keys = await asyncio.gather(*(accounts.fresh(None) for _ in range(10)))
+    assert {"a-1"} == {key.token.access for key in keys if key}
+
+    world.clock.now += 3400
+    later = await accounts.fresh(None)
+    assert later is not None
+    again = await accounts.renew(later)
+
+    assert ("a-2", "a-3", 3) == (later.token.access, again.token.access, world.vendor.calls)
+    assert not world.store.path.exists()
+
+
+async def test_the_machines_own_in_a_router(world: World) -> None:
+    """It signs requests although nobody is signed in."""
+    world.spec = attrs.evolve(SPEC, factory=OfMachine, interactive=False)
+    world.vendor.valid.add("")
+    served, sender = app(world, whole({"message": "no"}, 401), good())
+
+    got = await call(served, "POST", "/toy", said())
+
+    assert (200, ["a-1", "a-2"]) == (got.status, who(sender))
+
+
 # Which account.
 
 

@@ -282,6 +282,14 @@ def edit_account(home: Path, provider: str, **changes: Any) -> None:
     path.write_text(json.dumps(document))
 
 
+def arguments(process: subprocess.Popen[Any]) -> str:
+    """What everybody on this machine can see of a process: its arguments (Linux; elsewhere nothing)."""
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def fetch(url: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Fetch ``url`` as a browser would that follows no redirects."""
     parts = urlsplit(url)

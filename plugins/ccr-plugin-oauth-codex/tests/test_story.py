@@ -27,6 +27,7 @@ from ccr_core.testing.loopback import (
     Terminal,
     Vendor,
     accounts,
+    arguments,
     edit_account,
     fetch,
     run,
@@ -243,11 +244,13 @@ def address(terminal: Terminal, openai: OpenAI) -> str:
 def sign_in(home: Path, openai: OpenAI, **more: Any) -> str:
     (home / "config.json").write_text(json.dumps({"PORT": 0, **config(openai, **more)}))
     with Terminal(home, "auth", "login", "codex") as terminal:
-        page = fetch(openai.authorize(address(terminal, openai)))
+        back = openai.authorize(address(terminal, openai))
+        visible = arguments(terminal.process)
+        page = fetch(back)
         assert 200 == page[0], page
         terminal.until(r"signed in to codex as me@example.com \(plus\) \(account \w{8}\)")
         assert 0 == terminal.wait()
-    return terminal.output
+    return terminal.output + visible
 
 
 def ask(**fields: Any) -> dict[str, Any]:
@@ -324,6 +327,8 @@ def test_the_whole_story(tmp_path: Path, openai: OpenAI) -> None:
         tries = len(openai.at("/oauth/token"))
         assert 401 == router.post(ask())[0]
         assert tries == len(openai.at("/oauth/token"))
+
+        shown += arguments(router.process)
 
         # Signing in again is enough, also for the router that runs.
         shown += sign_in(tmp_path, openai)

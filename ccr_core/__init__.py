@@ -36,6 +36,7 @@ _HOME = {
         "WireReply",
         "WireRequest",
         "error_text",
+        "reading",
     ),
     "checks": ("CheckContext", "Finding", "ProviderFacts"),
     "transform": ("Transformer",),
@@ -215,6 +216,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.dialect import (
         error_text as error_text,
+    )
+    from ccr_core.dialect import (
+        reading as reading,
     )
     from ccr_core.errors import (
         AuthError as AuthError,

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Any, ClassVar
 
 import attrs
 import orjson
 
-from ccr_core.errors import CcrError, UpstreamError, kind_of
+from ccr_core.errors import CcrError, ProtocolError, UpstreamError, kind_of
 from ccr_core.events import Event
 from ccr_core.messages import JSON, Headers, Request
 from ccr_core.push import Push
@@ -111,6 +112,14 @@ class Dialect:
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as this provider wants it.  What cannot be mapped is noted (``ctx.note``) or refused."""
+        raise NotImplementedError
+
+    def encode_count(self, request: Request, ctx: Context) -> WireRequest | None:
+        """The question how many tokens ``request`` has; ``None`` if this provider cannot be asked."""
+        return None
+
+    def decode_count(self, body: JSON) -> int:
+        """The number in the answer to :meth:`encode_count`."""
         raise NotImplementedError
 
     def searches(self, target: Target) -> bool:
@@ -212,3 +221,27 @@ def error_text(reply: WireReply) -> str:
         # A page of some gateway: its words without its markup.
         text = "a page: " + " ".join(re.sub(r"(?s)<(script|style)\b.*?</\1>|<[^>]*>", " ", text).split())
     return text[:2000] or f"the provider answered with status {reply.status} and no text"
+
+
+class reading:
+    """Take what goes wrong in the block for the fault of ``data``, which a provider sent.
+
+    Decoders use it where they read more than the commonest chunks: no code foresees every shape of JSON, and an
+    answer of another shape is a ``ProtocolError`` with what was sent, which can be tried again elsewhere.
+    """
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Any) -> None:
+        self._data = data
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End; raise ``ProtocolError`` for an error that a value of another type causes."""
+        if isinstance(error, (TypeError, ValueError, LookupError, AttributeError)):
+            what = self._data if isinstance(self._data, str) else repr(self._data)
+            raise ProtocolError(f"the provider's answer has an odd shape ({error}): {what[:300]}") from error

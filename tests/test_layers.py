@@ -184,6 +184,7 @@ PUBLIC = [
     "parse_body",
     "pkce",
     "post_call",
+    "reading",
     "seal",
     "text_of",
     "token_of",

@@ -28,6 +28,7 @@ from ccr_core import (
     explode_block,
     kind_of,
     new_id,
+    reading,
 )
 
 _MESSAGE = frozenset({"id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"})
@@ -80,14 +81,17 @@ class Decoder(Push[Chunk, Event]):
             if type(delta) is not dict:
                 raise ProtocolError("the provider sent a content_block_delta without a delta")
             key = data.get("index", self._open)
-            if self._arguments:
-                self._arguments.pop(key, None)
+            if self._arguments or type(key) is not int:
+                with reading(data):
+                    hash(key)
+                    self._arguments.pop(key, None)
             return (BlockDelta(key, delta),)
-        if kind == "content_block_start":
-            return self._start_block(data)
-        if kind == "content_block_stop":
-            return self._stop_block(data.get("index", self._open))
-        return self._other(kind or item.event, data)
+        with reading(data):
+            if kind == "content_block_start":
+                return self._start_block(data)
+            if kind == "content_block_stop":
+                return self._stop_block(data.get("index", self._open))
+            return tuple(self._other(kind or item.event, data))
 
     def flush(self) -> Iterable[Event]:
         """Raise ``ProtocolError`` unless ``message_stop`` was seen."""
@@ -104,6 +108,7 @@ class Decoder(Push[Chunk, Event]):
         if type(block) is not dict:
             raise ProtocolError("the provider sent a content_block_start without a block")
         key = data.get("index")
+        hash(key)
         if key is None:
             self._unnumbered += 1
             key = ("block", self._unnumbered)
@@ -121,6 +126,7 @@ class Decoder(Push[Chunk, Event]):
         return [BlockStart(key, block), *events]
 
     def _stop_block(self, key: Any) -> Iterable[Event]:
+        hash(key)
         arguments = self._arguments.pop(key, None)
         if key == self._open:
             self._open = None
@@ -210,7 +216,9 @@ def decode_message(body: JSON) -> Iterable[Event]:
 
 
 def _events(body: JSON) -> Iterable[Event]:
-    for event in explode(body):
+    with reading(body):
+        events = list(explode(body))
+    for event in events:
         if isinstance(event, MessageDelta):
             beside = {name: event.extra[name] for name in _BESIDE if name in event.extra}
             if beside:

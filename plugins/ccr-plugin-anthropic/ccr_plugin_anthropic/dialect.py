@@ -22,6 +22,7 @@ from ccr_core import (
     Dialect,
     Event,
     Outcome,
+    ProtocolError,
     Push,
     Request,
     Target,
@@ -45,6 +46,14 @@ VERSION = "2023-06-01"
 _SAFEGUARD_BETAS = ("dangerous-tool-use-", "afk-mode-")
 """Beta names that come with the field ``safeguards``."""
 
+_COUNTED = frozenset(
+    {
+        *("model", "messages", "system", "tools", "tool_choice", "thinking", "cache_control"),
+        *("context_management", "mcp_servers", "output_config", "output_format", "speed"),
+    }
+)
+"""The fields that ``count_tokens`` takes (SDK of Anthropic, 2026)."""
+
 _CLIENT_HEADERS = ("x-claude-code-", "x-stainless-")
 _CLIENT_HEADER = frozenset({"user-agent", "x-app", "anthropic-dangerous-direct-browser-access", "x-client-request-id"})
 """What a client says of itself to Anthropic, and to nobody else."""
@@ -56,8 +65,8 @@ class AnthropicOptions:
 
     ``first_party``: it is Anthropic itself (if not given: its host is in ``anthropic.com``).  ``clean``: send only
     what compatible services know, besides the top-level ``fields`` and the ``betas`` (exact names) listed here.
-    ``documents``: with ``clean``, it reads ``document`` blocks.  ``web_search``: it runs that tool itself (if not
-    given: Anthropic does).  ``max_tokens``: for requests that give none.
+    ``documents``: with ``clean``, it reads ``document`` blocks.  ``web_search``: it runs that tool itself, and
+    ``count_tokens``: it counts requests (if not given: Anthropic does).  ``max_tokens``: for requests that give none.
     """
 
     first_party: bool | None = None
@@ -66,6 +75,7 @@ class AnthropicOptions:
     betas: tuple[str, ...] = ()
     documents: bool = False
     web_search: bool | None = None
+    count_tokens: bool | None = None
     max_tokens: int | None = None
 
 
@@ -128,6 +138,24 @@ class Anthropic(Dialect):
                 if name in _CLIENT_HEADER or name.startswith(_CLIENT_HEADERS):
                     headers[name] = value
         return WireRequest(url=messages_url(target.base_url, first_party), headers=headers, body=body)
+
+    def encode_count(self, request: Request, ctx: Context) -> WireRequest | None:
+        """``POST …/messages/count_tokens`` with what that takes; ``None`` for services that may not have it."""
+        options: AnthropicOptions = ctx.target.options or AnthropicOptions()
+        counts = _first_party(ctx.target) if options.count_tokens is None else options.count_tokens
+        if not counts:
+            return None
+        wire = self.encode(request, ctx)
+        parts = urlsplit(wire.url)
+        body = {name: value for name, value in (wire.body or {}).items() if name in _COUNTED}
+        return attrs.evolve(wire, url=urlunsplit(parts._replace(path=f"{parts.path}/count_tokens")), body=body)
+
+    def decode_count(self, body: JSON) -> int:
+        """``input_tokens``."""
+        count = body.get("input_tokens")
+        if not isinstance(count, int):
+            raise ProtocolError("the answer has no input_tokens")
+        return count
 
     def searches(self, target: Target) -> bool:
         """Whether the service runs the tool ``web_search`` itself: Anthropic does, others where an option says so."""

@@ -31,6 +31,7 @@ from ccr_core import (
     StreamError,
     blocks_of,
     new_id,
+    reading,
 )
 
 from .errors import read_error
@@ -122,7 +123,8 @@ class Decoder(Push[Chunk, Event]):
                     return (BlockDelta(self._key, {"type": "text_delta", "text": part["text"]}),)
             except (KeyError, TypeError, ValueError, AttributeError):
                 pass
-        return self._chunk(data)
+        with reading(data):
+            return self._chunk(data)
 
     def _odd(self, data: Any) -> Iterable[Event]:
         if isinstance(data, list):
@@ -468,7 +470,8 @@ class Decoder(Push[Chunk, Event]):
         if not (self._reason or self._blocked or (self._whole and self._started)):
             what = "ended in the middle: no finish reason was seen" if self._started else "is empty"
             raise ProtocolError(f"the provider's answer {what}")
-        return self._end()
+        with reading(self._usage):
+            return tuple(self._end())
 
     def _end(self) -> Iterator[Event]:
         out: list[Event] = []

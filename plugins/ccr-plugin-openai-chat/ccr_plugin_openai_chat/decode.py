@@ -30,6 +30,7 @@ from ccr_core import (
     Request,
     StreamError,
     new_id,
+    reading,
 )
 
 from .calls import Call, Calls
@@ -156,8 +157,10 @@ class Decoder(Push[Chunk, Event]):
             ):
                 return (BlockDelta(self._key, {"type": "text_delta", "text": text}),)
         except (KeyError, IndexError, TypeError, AttributeError):
-            return self._other(item)
-        return self._chunk(data, choice, delta)
+            with reading(data):
+                return tuple(self._other(item))
+        with reading(data):
+            return self._chunk(data, choice, delta)
 
     def _other(self, item: Chunk) -> Iterable[Event]:
         """A chunk that is not quite as the format has it."""
@@ -547,7 +550,8 @@ class Decoder(Push[Chunk, Event]):
         lawful = self._reason is not None or self._whole
         if not lawful and not (self._options.ends_without_mark and self._useful):
             raise ProtocolError(f"the provider's answer {self._broken()}")
-        return self._end()
+        with reading(self._usage):
+            return tuple(self._end())
 
     def _broken(self) -> str:
         if self._started:

@@ -34,6 +34,7 @@ from ccr_core import (
     StreamError,
     explode_block,
     new_id,
+    reading,
 )
 
 from .errors import read_error
@@ -132,9 +133,11 @@ class Decoder(Push[Chunk, Event]):
         kind = str(data.get("type") or item.event or "")
         method = _EVENTS.get(kind)
         if method is not None:
-            method(self, data, out)
+            with reading(data):
+                method(self, data, out)
         elif kind == "error" or (data.get("error") and not kind.startswith("response.")):
-            self._fail(data, out)
+            with reading(data):
+                self._fail(data, out)
         elif not _quiet(kind):
             self._note("unread", f"the provider sent an event of unknown type: {kind or str(data)[:200]}")
         return out

@@ -80,7 +80,22 @@ class Attempt:
     def encoded(self) -> WireRequest:
         """What the dialect makes of the request, before the steps that change the wire request."""
         dialect = self.plan.dialect
-        wire: WireRequest = self._guarded("encode", lambda: _a(WireRequest, dialect.encode(self.request, self.ctx)))
+        return self._with_headers(
+            self._guarded("encode", lambda: _a(WireRequest, dialect.encode(self.request, self.ctx)))
+        )
+
+    def count_wire(self) -> WireRequest | None:
+        """The question how large the request is, unsigned; ``None`` if this provider cannot be asked."""
+        dialect = self.plan.dialect
+        wire = self._guarded("encode_count", lambda: dialect.encode_count(self.request, self.ctx))
+        return None if wire is None else self.chain.on_wire_request(self._with_headers(wire))
+
+    def counted(self, data: bytes) -> int:
+        """The number in the answer to :meth:`count_wire`."""
+        body = self.json_answer(data)
+        return self._guarded("decode_count", lambda: _a(int, self.plan.dialect.decode_count(body)))  # type: ignore[no-any-return]
+
+    def _with_headers(self, wire: WireRequest) -> WireRequest:
         preset = self.provider.spec.headers if self.provider.spec else {}
         headers = {"content-type": "application/json", **preset, **wire.headers, **self.provider.config.headers}
         return attrs.evolve(wire, headers={name.lower(): value for name, value in headers.items()})

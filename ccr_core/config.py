@@ -621,6 +621,7 @@ class Config:
     fallback: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, metadata=_keys("fallback"))
     observers: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("observers"))
     server_tools: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("server_tools"))
+    count_tokens: Literal["local", "upstream"] = attrs.field(default="local", metadata=_keys("count_tokens"))
     disabled_plugins: tuple[str, ...] = attrs.field(default=(), metadata=_keys("disabled_plugins"))
     plugins: tuple[PluginUse, ...] = attrs.field(default=(), metadata=_keys("plugins", "Plugins"))
     status_line: Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("StatusLine"))

@@ -46,7 +46,7 @@ from ccr_core.events import Event, Ping, StreamError, assemble
 from ccr_core.exchange import Exchange
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
-from ccr_core.messages import JSON, Headers, Request, text_of
+from ccr_core.messages import JSON, Headers, Request, new_id, text_of
 from ccr_core.patience import Patience
 from ccr_core.projects import Projects
 from ccr_core.push import Pipe, Push, Stage
@@ -70,6 +70,9 @@ LONG_TEXT = 64 * 1024
 
 INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """What of a usage report is input; the first leaves cached tokens out."""
+
+COUNT_S = 5.0
+"""Seconds that a provider may take to count a request."""
 
 FETCHED = 4 * 1024 * 1024
 """Bytes of a service's answer that a tool may read."""
@@ -171,6 +174,46 @@ class Engine:
         for the session's earlier requests corrects the count.
         """
         return (await self._count(runtime, request))[1]
+
+    async def count_for_client(self, runtime: Runtime, request: Request) -> int:
+        """The tokens of ``request`` for a client that asks: the provider's own count where the configuration wants
+        that and it can be had, else ours."""
+        if runtime.config.count_tokens == "upstream":
+            exact = await self._count_upstream(runtime, request)
+            if exact is not None:
+                return exact
+        return await self.count(runtime, request)
+
+    async def _count_upstream(self, runtime: Runtime, request: Request) -> int | None:
+        """What the provider says; ``None`` if it cannot be asked, or does not answer in time."""
+        route = _counted_for(runtime, request)
+        if route is None or self.sender is None:
+            return None
+        provider = runtime.providers[route.provider]
+        try:
+            async with asyncio.timeout(COUNT_S):
+                attempt = Attempt(runtime, request, route, new_id("count"), lambda key, value: None)
+                wire = attempt.count_wire()
+                if wire is None:
+                    return None
+                key = self._key(provider, route.model, request.hints.session, set())
+                if provider.accounts is None:
+                    wire = provider.auth.apply(wire, key.token if key else None)
+                else:
+                    wire = provider.accounts.signed(wire, await provider.accounts.fresh(key))
+                reply = await self.sender.send(wire, orjson.dumps(wire.body))
+                try:
+                    data = await _read_all(reply, ERROR_BODY)
+                finally:
+                    reply.close()
+            if not 200 <= reply.status < 300:
+                raise attempt.refusal(WireReply(status=reply.status, headers=reply.headers, body=data))
+            return attempt.counted(data)
+        except TimeoutError:
+            log.warning("%s did not count within %g s; counted here", route, COUNT_S)
+        except CcrError as error:
+            log.warning("%s did not count (%s: %s); counted here", route, error.status, error.message[:200])
+        return None
 
     async def _count(self, runtime: Runtime, request: Request) -> tuple[int, int]:
         """The tokens as the counter has them, and corrected."""
@@ -614,9 +657,10 @@ class Engine:
             finally:
                 reply.close()
 
+        session = exchange.request.hints.session
         return ToolContext(
             target=runtime.providers[route.provider].target(route),
-            router=runtime.view().router,
+            router=runtime.view(self.projects.overlay(session) if session else None).router,
             config=runtime.public,
             ask=ask,
             fetch=fetch,

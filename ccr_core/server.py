@@ -275,7 +275,7 @@ class App:
 
     async def _count(self, engine: Engine, ingress: Ingress, body: bytes, headers: dict[str, str], send: Send) -> None:
         try:
-            count = await engine.count(engine.runtime, ingress.decode(body, headers))
+            count = await engine.count_for_client(engine.runtime, ingress.decode(body, headers))
         except CcrError as error:
             await self._refuse(ingress, error, send)
             return

@@ -49,7 +49,7 @@ _SAFEGUARD_BETAS = ("dangerous-tool-use-", "afk-mode-")
 _COUNTED = frozenset(
     {
         *("model", "messages", "system", "tools", "tool_choice", "thinking", "cache_control"),
-        *("context_management", "mcp_servers", "output_config", "output_format", "speed"),
+        *("compaction", "context_management", "mcp_servers", "output_config", "speed"),
     }
 )
 """The fields that ``count_tokens`` takes (SDK of Anthropic, 2026)."""

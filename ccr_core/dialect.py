@@ -122,14 +122,6 @@ class Dialect:
         """The number in the answer to :meth:`encode_count`."""
         raise NotImplementedError
 
-    def encode_count(self, request: Request, ctx: Context) -> WireRequest | None:
-        """The question how many tokens ``request`` has; ``None`` if this provider cannot be asked."""
-        return None
-
-    def decode_count(self, body: JSON) -> int:
-        """The number in the answer to :meth:`encode_count`."""
-        raise NotImplementedError
-
     def searches(self, target: Target) -> bool:
         """Whether ``target`` runs a ``web_search`` tool of the request itself; where not, the router may do so."""
         return False

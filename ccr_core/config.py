@@ -622,6 +622,8 @@ class Config:
     observers: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("observers"))
     server_tools: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("server_tools"))
     count_tokens: Literal["local", "upstream"] = attrs.field(default="local", metadata=_keys("count_tokens"))
+    oauth: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, metadata=_keys("oauth"), repr=False)
+    token_store: str | Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("token_store"), repr=False)
     disabled_plugins: tuple[str, ...] = attrs.field(default=(), metadata=_keys("disabled_plugins"))
     plugins: tuple[PluginUse, ...] = attrs.field(default=(), metadata=_keys("plugins", "Plugins"))
     status_line: Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("StatusLine"))

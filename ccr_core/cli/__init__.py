@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ccr_core.cli import statusline
 
         return statusline.main(args[1:])
+    if args[:1] == ["__complete"]:
+        from ccr_core.cli.completion import complete
+
+        return complete(args[1:])
     from ccr_core.cli.group import run
 
     return run(args)

@@ -462,13 +462,13 @@ class Engine:
     async def _send(self, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None) -> Reply:
         """Send the attempt; once more if the provider refuses a parameter that the request can do without.
 
-        With an account it is also sent again, once, after a token that was refused is renewed, and once if the
-        sign-in's code knows what to change.
+        It is also sent again, once, without what the dialect says a refusal is about.  With an account it is sent
+        again, once, after a token that was refused is renewed, and once if the sign-in's code knows what to change.
         """
         provider = attempt.provider
         accounts = provider.accounts
         wire = attempt.wire()
-        amended = renewed = False
+        amended = mended = renewed = False
         if accounts is not None:
             key = await accounts.fresh(key)
         while True:
@@ -507,7 +507,11 @@ class Engine:
                     continue
             learns = isinstance(error, UpstreamError) and wire.body is not None
             if not (learns and self.learned.learn(provider.name, route.model, error, wire.body)):  # type: ignore[arg-type]
-                raise error
+                other = None if mended else attempt.mended(error, wire)
+                if other is None:
+                    raise error
+                exchange.note("mended", f"sent again without what was refused: {error.message[:200]}")
+                wire, mended = other, True
             exchange.answered(error.status, error.message)
 
     async def _open(self, exchange: Exchange, provider: Provider, wire: WireRequest) -> Reply:

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "plugins": ("plugins:plugins", "List, switch, install and begin plugins."),
     "plugin": ("plugins:plugins", "The same as plugins."),
     "doctor": ("doctor:doctor", "Look for what keeps ccr from working, and say what mends it."),
+    "import": ("importing:import_", "Take over the folder of an older router."),
     "service": ("service:service", "Run the router as a service that starts with your session."),
     "logs": ("logs:logs", "Show the requests, or the router's output."),
     "completion": ("completion:completion", "Print shell code that completes words of ccr."),

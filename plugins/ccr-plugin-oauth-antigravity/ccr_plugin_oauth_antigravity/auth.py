@@ -95,13 +95,13 @@ class AntigravityAuth(AnyCodeAssist[AntigravityOptions]):
         return None
 
     def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
-        """The second host where the first has no capacity, else what helps against refused signatures."""
+        """The second host where the first has no capacity."""
         parts = urlsplit(wire.url)
         own = urlsplit(self.options.api_base or self.service).hostname
         other = self.options.second_host
         if reply.status in (429, 503) and other and parts.hostname == own and own != other:
             return attrs.evolve(wire, url=urlunsplit(parts._replace(netloc=other)))
-        return super().amend(wire, reply)
+        return None
 
     def models(self, token: Token) -> Flow[list[OfferedModel]]:
         """The models that the account may use."""

@@ -14,7 +14,7 @@ import attrs
 from ccr_plugin_gemini import Family, Options, family_of
 from ccr_plugin_oauth_gemini import CodeAssist
 
-from ccr_core import JSON, Context, Request, Target, text_of
+from ccr_core import JSON, Context, Request, Target, UpstreamError, text_of
 
 FILLER = "unused_argument"
 """A property that is added where a schema must have one, and taken out of calls again."""
@@ -91,6 +91,20 @@ class Antigravity(CodeAssist):
                     # The chunk is ours alone: it was parsed for this decoder.
                     call["args"] = _emptied(call["args"])
         return inner
+
+    def mend(self, error: UpstreamError, body: JSON) -> JSON | None:
+        """As for the plain format; Claude models take no value in place of a signature, so their thoughts go."""
+        inner = body.get("request")
+        if not str(body.get("model")).startswith("claude-") or not isinstance(inner, dict):
+            return super().mend(error, body)
+        if error.status != 400 or "signature" not in error.message.casefold():
+            return None
+        said = [
+            {**content, "parts": [part for part in content["parts"] if not part.get("thought")]}
+            for content in inner["contents"]
+        ]
+        said = [content for content in said if content["parts"]]
+        return {**body, "request": {**inner, "contents": said}} if said != inner["contents"] else None
 
 
 def session_id(request: Request) -> str:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from ccr_plugin_oauth_antigravity.dialect import FILLER, Antigravity
 
-from ccr_core import JSON, Context, Target, hints_of, seal
+from ccr_core import JSON, Context, Target, UpstreamError, hints_of, seal
 from ccr_core.testing import as_request, ask, check_dialect
 
 CLAUDE = "claude-opus-4-6-thinking"
@@ -155,6 +155,19 @@ def test_thoughts_of_claude() -> None:
     assert [{"text": "hm", "thought": True, "thoughtSignature": "sig"}, {"text": "b"}] == sent(CLAUDE, body)["request"][
         "contents"
     ][1]["parts"]
+
+
+def test_mending() -> None:
+    """Where a signature is refused the thoughts of Claude go; what needs no change is not sent again."""
+    error = UpstreamError("Invalid `signature` in `thinking` block", 400)
+    parts = [{"text": "hm", "thought": True, "thoughtSignature": "s"}, {"text": "b"}]
+    body = {"model": CLAUDE, "request": {"contents": [{"role": "model", "parts": parts}]}}
+    mended = Antigravity().mend(error, body)
+
+    assert {"model": CLAUDE, "request": {"contents": [{"role": "model", "parts": parts[1:]}]}} == mended
+    assert mended is not None
+    assert Antigravity().mend(error, mended) is None
+    assert Antigravity().mend(UpstreamError("other", 400), body) is None
 
 
 def test_calls_of_others() -> None:

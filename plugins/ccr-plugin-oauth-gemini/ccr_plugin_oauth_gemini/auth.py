@@ -165,20 +165,6 @@ class AnyCodeAssist(GoogleAuth[O]):
         headers = {**wire.headers, **bearer(token), "user-agent": self.options.user_agent}
         return attrs.evolve(wire, headers=headers, body=body)
 
-    def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
-        """Without the signatures of thoughts, where one of them is refused."""
-        text = error_text(reply).casefold().replace("_", " ")
-        if reply.status != 400 or wire.body is None or ("thought" not in text and "signature" not in text):
-            return None
-        inner = wire.body.get("request")
-        contents = inner.get("contents") if isinstance(inner, dict) else None
-        if not isinstance(contents, list):
-            return None
-        stripped = [_unsigned(content) for content in contents]
-        if stripped == contents:
-            return None
-        return attrs.evolve(wire, body={**wire.body, "request": {**wire.body["request"], "contents": stripped}})
-
     def refused(self, reply: WireReply, error: UpstreamError) -> CcrError:
         """See :mod:`.refusals`."""
         from .refusals import refused
@@ -287,18 +273,3 @@ def _no_project(state: JSON, name: str) -> str:
         f"this account needs a Google Cloud project with a Gemini Code Assist licence; set oauth.{name}.project_id "
         "or GOOGLE_CLOUD_PROJECT, and sign in again"
     )
-
-
-def _unsigned(content: Any) -> Any:
-    parts = content.get("parts") if isinstance(content, dict) else None
-    if not isinstance(parts, list):
-        return content
-    kept = []
-    for part in parts:
-        if isinstance(part, dict) and "thoughtSignature" in part:
-            part = {name: value for name, value in part.items() if name != "thoughtSignature"}
-        if isinstance(part, dict) and part.get("thought") is True:
-            continue
-        if part:
-            kept.append(part)
-    return {**content, "parts": kept or [{"text": ""}]}

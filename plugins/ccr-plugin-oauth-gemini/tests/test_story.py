@@ -20,7 +20,7 @@ import ccr_plugin_store_file
 import pytest
 from ccr_plugin_oauth_gemini import CodeAssistAuth, CodeAssistOptions
 
-from ccr_core import ConfigError, FileStore, Token, Wish
+from ccr_core import ConfigError, FileStore, Token, Wish, seal
 from ccr_core.login import Front, Http, converse
 from ccr_core.testing import Make, Upstream, check_plugin, check_stream, claude_code_request, sse
 from ccr_core.tokenstore import save_login
@@ -267,14 +267,15 @@ async def test_a_quota_without_another_model(ccr: Make, upstream: Upstream, vend
 
 
 async def test_a_signature_that_is_refused(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
-    """Signatures that the service refuses are left out, once."""
+    """Signatures that the service refuses are left out, once; calls then bear the documented value."""
     signed_in(alone)
     refusal = {"error": {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}}
+    signature = seal("code-assist", {"m": "gemini-3-pro-preview", "c": {"toolu_1": "of-another-account"}})
     call = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"file_path": "a"}}
     body = claude_code_request(stream=True)
     body["messages"] = [
         {"role": "user", "content": "read a"},
-        {"role": "assistant", "content": [call]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "", "signature": signature}, call]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}]},
     ]
     upstream.reply(refusal, 400).stream(STREAM)
@@ -284,8 +285,9 @@ async def test_a_signature_that_is_refused(ccr: Make, upstream: Upstream, vendor
     first, second = (json.dumps(sent.json) for sent in answer.sent)
 
     assert "Hello" == answer.text
-    assert "thoughtSignature" in first
-    assert "thoughtSignature" not in second
+    assert "of-another-account" in first
+    assert "of-another-account" not in second
+    assert "skip_thought_signature_validator" in second
 
 
 async def test_no_consent(ccr: Make, vendor: Any, alone: Path) -> None:

@@ -34,7 +34,7 @@ from ccr_core.testing.samples import text, thinking, tool_use
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
 EACH = [pytest.param(each, id=each.dialect) for each in FOUR]
-BOUND = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+BOUND = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 PARTS = [thinking("Hm."), text("Well."), tool_use("Read", "toolu_1", file_path="a"), tool_use("Bash", "toolu_2")]
 REQUEST = as_request(ask(tools=["Read", "Bash"]))
@@ -238,6 +238,8 @@ def test_whole_answers_with_something_wrong(one: Format, data: st.DataObject) ->
     (body,) = data.draw(mutations([whole_answers(one)]).filter(lambda made: len(made) == 1))
     if not isinstance(body, dict):
         body = {"odd": body}
+    # As it is read from the wire.
+    body = orjson.loads(json.dumps(body))
     before = orjson.dumps(json.dumps(body))
     sequencer = Sequencer()
     out: list[Event] = []

@@ -159,7 +159,7 @@ class Decoder(Push[Chunk, Event]):
         yield MessageStart(
             str(message.get("id") or new_id("msg")),
             str(message.get("model") or self._ctx.target.model),
-            message.get("usage") or {},
+            _usage(message),
             extra,
         )
         # Blocks may be there from the start, when an answer goes on after code execution called a tool.
@@ -183,10 +183,15 @@ def _message_delta(data: JSON) -> MessageDelta:
     return MessageDelta(
         delta.get("stop_reason"),
         delta.get("stop_sequence"),
-        data.get("usage") or {},
+        _usage(data),
         {name: value for name, value in delta.items() if name not in ("stop_reason", "stop_sequence")},
         {name: value for name, value in data.items() if name not in ("type", "delta", "usage")},
     )
+
+
+def _usage(data: JSON) -> JSON:
+    usage = data.get("usage")
+    return usage if isinstance(usage, dict) else {}
 
 
 def stream_error(data: JSON) -> StreamError:
@@ -217,7 +222,7 @@ def decode_message(body: JSON) -> Iterable[Event]:
 
 def _events(body: JSON) -> Iterable[Event]:
     with reading(body):
-        events = list(explode(body))
+        events = list(explode({**body, "usage": _usage(body)}))
     for event in events:
         if isinstance(event, MessageDelta):
             beside = {name: event.extra[name] for name in _BESIDE if name in event.extra}

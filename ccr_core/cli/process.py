@@ -465,6 +465,14 @@ def new_log(folder: Path) -> tuple[Path, IO[bytes]]:
             continue
         except OSError as error:
             raise CcrError(f"cannot write {path}: {error.strerror or error}") from error
+        try:
+            # On a full disk a file can be made and not filled: a router that can say nothing must not start.
+            os.write(descriptor, b"\n")
+            os.ftruncate(descriptor, 0)
+        except OSError as error:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise CcrError(f"cannot write {path}: {error.strerror or error}; make room on that disk") from error
         files = sorted(logs.glob("ccr-*.log"), key=lambda each: each.stat().st_mtime_ns)
         for old in files[:-LOGS_KEPT]:
             old.unlink(missing_ok=True)

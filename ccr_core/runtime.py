@@ -299,9 +299,10 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
     known_facts = Facts((name, str(item.plugin), item.value.factory) for name, item in catalogues)
     for entry in config.providers:
         if entry.enabled:
+            sign_in = _sign_in_of(entry) if entry.auth_type == "oauth" else _implied_sign_in(entry, known)
             provider = (
-                _with_accounts(entry, config, logins, everywhere, known, registry, problems)
-                if entry.auth_type == "oauth" and _sign_in_of(entry) in registry.auth
+                _with_accounts(entry, sign_in, config, logins, everywhere, known, registry, problems)
+                if sign_in is not None and sign_in in registry.auth
                 else _provider(entry, everywhere, known, registry, problems, warnings)
             )
             if provider is not None:
@@ -471,8 +472,21 @@ def _sign_in_of(entry: ProviderConfig) -> str:
     return entry.oauth_provider or entry.name
 
 
-def make_auth(name: str, config: Config, registry: Registry, problems: Problems) -> Auth[Any] | None:
-    """The way to sign in that is called ``name``, with its options (``oauth.<name>``); ``None`` after a problem."""
+def _implied_sign_in(entry: ProviderConfig, known: _Known) -> str | None:
+    """The way to sign in that a transformer of the entry implies."""
+    if entry.auth_type is not None:
+        return None
+    named = (known.transformers.get(use.name.casefold()) for use in entry.transformer.use)
+    return next((each.value.auth for each in named if each is not None and each.value.auth is not None), None)
+
+
+def make_auth(
+    name: str, config: Config, registry: Registry, problems: Problems, over: Mapping[str, Any] | None = None
+) -> Auth[Any] | None:
+    """The way to sign in that is called ``name``, with its options (``oauth.<name>``, and ``over`` over them).
+
+    ``None`` after a problem.
+    """
     contributed = registry.auth.get(name)
     if contributed is None:
         problems.add("oauth", f'no sign-in "{name}"{did_you_mean(name, registry.auth)}{registry.failed()}')
@@ -480,7 +494,9 @@ def make_auth(name: str, config: Config, registry: Registry, problems: Problems)
     spec = contributed.value
     table = config.resolved.get("oauth") or {}
     given = table.get(name) if isinstance(table, Mapping) else None
-    options = structure(spec.options, given or {}, join("oauth", name), problems, f"option of {name}")
+    options = structure(
+        spec.options, {**(given or {}), **(over or {})}, join("oauth", name), problems, f"option of {name}"
+    )
     return None if options is None else spec.factory(options, name)
 
 
@@ -517,6 +533,7 @@ def make_store(config: Config, registry: Registry, problems: Problems) -> TokenS
 
 def _with_accounts(
     entry: ProviderConfig,
+    name: str,
     config: Config,
     logins: dict[str, Accounts],
     everywhere: tuple[Step, ...],
@@ -524,19 +541,23 @@ def _with_accounts(
     registry: Registry,
     problems: Problems,
 ) -> Provider | None:
-    """A provider whose requests are signed with an account."""
+    """A provider whose requests are signed with an account of the way to sign in that is called ``name``."""
     from ccr_core.accounts import Accounts
     from ccr_core.login import Http
 
-    name = _sign_in_of(entry)
     spec = registry.auth[name].value
-    if name not in logins:
-        auth, store = make_auth(name, config, registry, problems), make_store(config, registry, problems)
+    own = _steps(entry.transformer.use, known, registry, problems)
+    over: dict[str, Any] = {}
+    for step in own:
+        if step.spec.auth == name and step.spec.auth_options is not None:
+            over |= step.spec.auth_options(step.options)
+    login = f"{name} {sorted(over.items())!r}" if over else name
+    if login not in logins:
+        auth, store = make_auth(name, config, registry, problems, over), make_store(config, registry, problems)
         if auth is None or store is None:
             return None
-        logins[name] = Accounts(spec, auth, store, http=lambda proxy: Http(proxy or config.proxy_url, config.no_proxy))
-    accounts = logins[name]
-    own = _steps(entry.transformer.use, known, registry, problems)
+        logins[login] = Accounts(spec, auth, store, http=lambda proxy: Http(proxy or config.proxy_url, config.no_proxy))
+    accounts = logins[login]
     dialect = entry.dialect or next((step.spec.dialect for step in own if step.spec.dialect is not None), None)
     found = _addresses(entry, spec, accounts.auth.options, dialect, registry, problems)
     if found is None:

@@ -41,7 +41,9 @@ class TransformerSpec:
     as they are written).  ``dialect`` is the
     wire format that naming this transformer implies.  ``dialect_options`` are options of dialects, by the dialect's
     name, that the transformer sets where that dialect is spoken (a function of its options may give them); the
-    provider entry's own ``options`` win.  ``aliases`` are further names that configurations use.
+    provider entry's own ``options`` win.  ``auth`` is the way to sign in that naming it implies, unless the entry has
+    an ``auth_type``; ``auth_options`` are options of that way, for this entry, made of the transformer's own.
+    ``aliases`` are further names that configurations use.
     """
 
     name: str
@@ -51,6 +53,8 @@ class TransformerSpec:
     dialect_options: Mapping[str, Mapping[str, Any]] | Callable[[Any], Mapping[str, Mapping[str, Any]]] = attrs.Factory(
         dict
     )
+    auth: str | None = None
+    auth_options: Callable[[Any], Mapping[str, Any]] | None = None
     aliases: tuple[str, ...] = ()
     summary: str = ""
 
@@ -83,10 +87,10 @@ class ProviderSpec:
     """A preset: what is known of a service, so that a configuration need only name it.
 
     ``key_env`` is the environment variable that usually holds its key.  ``key_style`` is how the key is sent (the
-    dialect's own style if absent; ``"none"``: no key is needed).  ``hosts`` are patterns (``*.example.com``) by which
-    a provider entry with another name is recognised as this service.  ``options`` are options of the dialect.
-    ``transformers`` are steps that the service always needs, run before those of the configuration.  ``probe`` is a
-    URL of a local server that tells by answering that it is there.
+    dialect's own style if absent; ``"none"``: no key is needed).  ``hosts`` are patterns (``*.example.com``,
+    ``*:11434``) by which a provider entry with another name is recognised as this service.  ``options`` are options of
+    the dialect.  ``transformers`` are steps that the service always needs, run before those of the configuration.
+    ``probe`` is a URL of a local server that tells by answering that it is there.
     """
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ccr_core import AuthSpec, Dialect, Endpoint, Transformer, TransformerSpec, hookimpl
 
-from .auth import PLACE, OpenOptions, Vertex, VertexOptions
+from .auth import PLACE, OpenOptions, Vertex, VertexOptions, own_account
 
 __all__ = ["OpenOptions", "Vertex", "VertexOptions"]
 
@@ -50,12 +50,14 @@ def ccr_transformers() -> Iterable[TransformerSpec]:
             name="vertex-gemini",
             factory=Transformer,
             dialect="vertex-gemini",
+            auth="vertex",
             summary="Speak to Gemini models on Vertex AI.",
         ),
         TransformerSpec(
             name="vertex-claude",
             factory=Transformer,
             dialect="vertex-claude",
+            auth="vertex",
             summary="Speak to Claude models on Vertex AI.",
         ),
         TransformerSpec(
@@ -63,6 +65,8 @@ def ccr_transformers() -> Iterable[TransformerSpec]:
             factory=Transformer,
             options=OpenOptions,
             dialect="openai-chat",
+            auth="vertex",
+            auth_options=own_account,
             summary="Speak to open models on Vertex AI in OpenAI's format.",
         ),
     ]

@@ -80,6 +80,12 @@ class OpenOptions:
     private_key: str | None = attrs.field(default=None, repr=False)
 
 
+def own_account(options: OpenOptions) -> dict[str, Any]:
+    """Options of the sign-in for an entry that names a service account of its own."""
+    given = attrs.asdict(options)
+    return {name: value for name, value in given.items() if value is not None}
+
+
 class Vertex(Auth[VertexOptions]):
     """The sign-in ``vertex``."""
 

@@ -211,6 +211,102 @@ async def test_addresses(ccr: Make, upstream: Upstream, entry: dict[str, Any], p
     assert f"{place}/publishers/google/models/gemini-2.5-pro:streamGenerateContent?alt=sse" == answer.sent[0].url
 
 
+@pytest.mark.parametrize(
+    ("use", "base", "stream", "url"),
+    [
+        (
+            "vertex-gemini",
+            "https://us-central1-aiplatform.googleapis.com",
+            GEMINI,
+            f"{PLACE}/publishers/google/models/m:streamGenerateContent?alt=sse",
+        ),
+        (
+            "vertex-claude",
+            "https://us-east5-aiplatform.googleapis.com",
+            CLAUDE,
+            f"{EAST}/publishers/anthropic/models/m:streamRawPredict",
+        ),
+        (
+            "vertex-openai",
+            f"{PLACE}/endpoints/openapi/chat/completions",
+            OPEN,
+            f"{PLACE}/endpoints/openapi/chat/completions",
+        ),
+    ],
+)
+async def test_older_configurations(
+    ccr: Make, upstream: Upstream, use: str, base: str, stream: bytes, url: str
+) -> None:
+    """An entry with a key that only names a transformer is signed with the credentials of the environment."""
+    upstream.stream(stream)
+    entry = {
+        "name": "v",
+        "api_base_url": base,
+        "api_key": "sk-dummy",
+        "models": ["m"],
+        "transformer": {"use": [use]},
+    }
+    router = ccr({"Providers": [entry], "Router": {"default": "v,m"}}, PLUGINS)
+    answer = await router.messages(claude_code_request(stream=True))
+
+    assert "Hello" == answer.text
+    assert (url, "Bearer ya29.one") == (answer.sent[0].url, answer.sent[0].headers["authorization"])
+    assert "sk-dummy" not in repr(dict(answer.sent[0].headers))
+
+
+async def test_an_account_of_its_own(ccr: Make, upstream: Upstream, vendor: Any) -> None:
+    """Each entry of ``vertex-openai`` may have a service account of its own; others keep the machine's."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {"client_email": "me@x.iam.gserviceaccount.com", "private_key": key.replace("\n", "\\n")}
+    base = f"{PLACE}/endpoints/openapi/chat/completions"
+    own = {"name": "own", "api_base_url": base, "models": ["m"], "transformer": {"use": [["vertex-openai", account]]}}
+    other = {"name": "other", "api_base_url": base, "models": ["m"], "transformer": {"use": ["vertex-openai"]}}
+    upstream.stream(OPEN).stream(OPEN)
+    router = ccr(
+        {
+            "Providers": [own, other],
+            "Router": {"default": "own,m", "rules": ["default"]},
+            "oauth": {"vertex": {"token_uri": f"{vendor.url}/token"}},
+            "fallback": {"default": ["other,m"]},
+        },
+        PLUGINS,
+    )
+    await router.messages(claude_code_request(stream=True))
+    assert "urn:ietf:params:oauth:grant-type:jwt-bearer" == vendor.asked("/token")[-1]["grant_type"]
+
+    router = ccr(
+        {
+            "Providers": [own, other],
+            "Router": {"default": "other,m"},
+            "oauth": {"vertex": {"token_uri": f"{vendor.url}/token"}},
+        },
+        PLUGINS,
+    )
+    await router.messages(claude_code_request(stream=True))
+    assert "refresh_token" == vendor.asked("/token")[-1]["grant_type"]
+
+
+async def test_a_key_after_all(ccr: Make, upstream: Upstream) -> None:
+    """An entry that says that it has a key is signed with the key."""
+    base = f"{PLACE}/endpoints/openapi/chat/completions"
+    entry = {
+        "name": "v",
+        "api_base_url": base,
+        "auth_type": "apikey",
+        "api_key": "sk-real",
+        "models": ["m"],
+        "transformer": {"use": ["vertex-openai"]},
+    }
+    upstream.stream(OPEN)
+    router = ccr({"Providers": [entry], "Router": {"default": "v,m"}}, PLUGINS)
+    answer = await router.messages(claude_code_request(stream=True))
+
+    assert "Bearer sk-real" == answer.sent[0].headers["authorization"]
+
+
 async def test_another_host(ccr: Make) -> None:
     """Tokens are not sent elsewhere."""
     with pytest.raises(ConfigError, match="tokens of vertex are not sent there"):

@@ -25,6 +25,8 @@ import attrs
 from ccr_core.errors import CcrError
 
 LOCK = "plugins.lock"
+GROUPS = ("ccr", "ccr.commands")
+"""The groups of entry points that make a distribution one with plugins (named here, so that pluggy is not loaded)."""
 
 Run = Callable[[Sequence[str]], int]
 """Runs a command, shows its output to the user, and gives its exit code."""
@@ -109,13 +111,11 @@ class Installed:
 
 def installed() -> dict[str, Installed]:
     """The installed distributions with entry points of ours, by canonical name.  Nothing of them is imported."""
-    from ccr_core.plugins import GROUP
-
     importlib.invalidate_caches()
     found: dict[str, Installed] = {}
     for dist in importlib.metadata.distributions():
         try:
-            points = [point for point in dist.entry_points if point.group in (GROUP, f"{GROUP}.commands")]
+            points = [point for point in dist.entry_points if point.group in GROUPS]
             if not points:
                 continue
             direct = json.loads(dist.read_text("direct_url.json") or "{}")

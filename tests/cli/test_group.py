@@ -48,7 +48,22 @@ def test_version_imports_next_to_nothing(ccr: Any) -> None:
     assert set() == loaded(ccr, "--version") & unwanted
 
 
-@pytest.mark.parametrize("args", [["--help"], ["status"], ["stop"], ["config", "path"], ["config", "show"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["status"],
+        ["stop"],
+        ["config", "path"],
+        ["config", "show"],
+        ["logs"],
+        ["completion", "bash"],
+        ["service", "install", "--print"],
+        ["plugins", "audit"],
+        ["plugins", "--help"],
+        ["statusline", "--uninstall"],
+    ],
+)
 def test_light_commands_load_no_router(ccr: Any, args: list[str]) -> None:
     """Help, status, stop and showing the configuration load neither the router's stack, nor plugins, nor cattrs."""
     ccr.write_config({})

@@ -52,7 +52,7 @@ class CheckContext:
     are not set, as (path, name).  ``providers`` are those that it gives.  ``router`` is what ``ccr status --json``
     prints, ``version`` the version of this ccr, ``url`` where the router is or would be, ``blocked`` why it could not
     listen there.  ``plugins`` is what ``ccr plugins list --json`` lists.  ``accounts`` are the accounts signed in, by
-    provider and without their secrets, ``accounts_problem`` says why they cannot be read.  ``client`` is the program that
+    provider and without their secrets, ``accounts_problem`` says why they cannot be read.  ``client`` is what
     ``ccr code`` runs.  ``proxy`` and ``no_proxy`` are what the router uses.  ``network``: whether the user allowed
     connections to other machines.
     """

@@ -3,7 +3,6 @@
 Nothing here looks at a clock; figures come from `python -m tests.bench.run`.
 """
 
-
 import importlib
 import json
 import subprocess

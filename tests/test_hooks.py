@@ -15,9 +15,9 @@ import pytest
 from ccr_core import (
     Auth,
     AuthSpec,
-    CheckSpec,
     Catalogue,
     CatalogueSpec,
+    CheckSpec,
     Counter,
     CounterSpec,
     Dialect,

@@ -33,9 +33,13 @@ def terminal(ccr: Any, *args: str, typed: str = "", after: str = "", **env: str)
     )
     ccr.started.append(child)
     os.close(inner)
-    shown, end = "", time.monotonic() + 60
+    shown, end, again = "", time.monotonic() + 60, 0.0
     try:
         while time.monotonic() < end:
+            if typed and after in shown and time.monotonic() > again:
+                # Perhaps more than once: Python misses a Ctrl-C that comes just before it begins to wait for input.
+                os.write(outer, typed.encode())
+                again = time.monotonic() + 2
             if not select.select([outer], [], [], 0.1)[0]:
                 if child.poll() is not None:
                     break
@@ -46,9 +50,6 @@ def terminal(ccr: Any, *args: str, typed: str = "", after: str = "", **env: str)
             if not part:
                 break
             shown += part.decode(errors="replace")
-            if typed and after in shown:
-                os.write(outer, typed.encode())
-                typed = ""
         return child.wait(20), shown.replace("\r\n", "\n")
     finally:
         os.close(outer)

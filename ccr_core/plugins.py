@@ -127,7 +127,8 @@ def load(
         key = str(len(plugins))
         plugins[key] = plugin
         if plugin.state == "active":
-            _register(manager, key, plugin, source)
+            # Not told by its type: packages that bring their own importlib_metadata give entry points of another class.
+            _register(manager, key, plugin, source, installed=modules is None)
     return collect(manager, plugins)
 
 
@@ -173,9 +174,9 @@ def _given(source: Any) -> tuple[Plugin, Any]:
     return Plugin(name, name.replace("_", "-"), ""), source
 
 
-def _register(manager: pluggy.PluginManager, key: str, plugin: Plugin, source: Any) -> None:
+def _register(manager: pluggy.PluginManager, key: str, plugin: Plugin, source: Any, *, installed: bool) -> None:
     try:
-        module = source.load() if isinstance(source, importlib.metadata.EntryPoint) else source
+        module = source.load() if installed else source
         for name in dir(module):
             function = getattr(module, name)
             marked = getattr(function, "ccr_impl", None)

@@ -5,6 +5,7 @@ Most tests write real distributions, with their metadata, into a folder on ``sys
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,3 +298,14 @@ def test_no_plugins() -> None:
     registry = load([])
 
     assert ((), {}, {}, "") == (registry.plugins, registry.rules, registry.dialects, registry.failed())
+
+
+def test_entry_points_of_another_class(install: Install) -> None:
+    """Where a package has replaced the standard library's metadata by its own, plugins are found all the same."""
+    install("good", GOOD.format(name="zz"))
+    script = (
+        "import importlib_metadata\nfrom ccr_core.plugins import load\nassert 'anthropic' in load(environ={}).dialects"
+    )
+
+    assert 0 == subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode
+    assert "zz" in load(environ={}).rules

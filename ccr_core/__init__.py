@@ -121,6 +121,7 @@ _HOME = {
     "observe": (
         "Answered",
         "Arrived",
+        "Body",
         "Failed",
         "Finished",
         "Observation",
@@ -354,6 +355,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.observe import (
         Arrived as Arrived,
+    )
+    from ccr_core.observe import (
+        Body as Body,
     )
     from ccr_core.observe import (
         Failed as Failed,

@@ -7,7 +7,8 @@ comes with a package: it is looked into while a request waits, so it asks nobody
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import attrs
 
@@ -25,6 +26,29 @@ class Prices:
     output: float | None = None
     cache_read: float | None = None
     cache_write: float | None = None
+
+    def cost(self, usage: Mapping[str, Any]) -> float | None:
+        """What an answer costs in US dollars, from its ``usage`` in the form of the Messages API.
+
+        Where caches have no price of their own, their tokens cost what other input does.  ``None`` if the price of
+        any token is not known, or no token was reported: that is not the same as nothing to pay.
+        """
+        read = self.input if self.cache_read is None else self.cache_read
+        write = self.input if self.cache_write is None else self.cache_write
+        total, reported = 0.0, False
+        for kind, price in (
+            ("input_tokens", self.input),
+            ("output_tokens", self.output),
+            ("cache_read_input_tokens", read),
+            ("cache_creation_input_tokens", write),
+        ):
+            count = usage.get(kind)
+            if isinstance(count, int | float) and not isinstance(count, bool):
+                reported = True
+                if count and price is None:
+                    return None
+                total += count * (price or 0.0)
+        return total / 1e6 if reported else None
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_or
 
 import attrs
 
+from ccr_core.catalogue import Prices
 from ccr_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -490,11 +491,13 @@ class PluginUse:
 
 @attrs.frozen(kw_only=True)
 class ModelInfo:
-    """What the configuration says of one model; ``context`` and ``max_output`` in tokens."""
+    """What the configuration says of one model; ``context`` and ``max_output`` in tokens, ``prices`` in US dollars
+    per million tokens."""
 
     name: str
     context: int | None = None
     max_output: int | None = None
+    prices: Prices | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -24,11 +24,12 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import orjson
 
+from ccr_core import observe
 from ccr_core.attempt import Attempt, guarded
 from ccr_core.auth import AccountError, Key, Limited
 from ccr_core.config import Limits
@@ -43,7 +44,7 @@ from ccr_core.errors import (
     UpstreamError,
 )
 from ccr_core.events import Event, Ping, StreamError, assemble
-from ccr_core.exchange import Exchange
+from ccr_core.exchange import Client, Exchange, Overheard
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
 from ccr_core.messages import JSON, Headers, Request, new_id, text_of
@@ -79,18 +80,6 @@ FETCHED = 4 * 1024 * 1024
 
 ERROR_BODY = 1024 * 1024
 """Bytes of a refusal that are read."""
-
-
-class Client(Protocol):
-    """Whoever sent the request."""
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send the head of the answer."""
-        ...
-
-    async def write(self, data: bytes, last: bool = False) -> None:
-        """Send more of the body; waits while the client cannot take it."""
-        ...
 
 
 class Engine:
@@ -261,10 +250,14 @@ class Engine:
             exchange.note(key, value)
         self._running[runtime] += 1
         exchange.arrived(len(body))
+        overheard = None
+        if runtime.watch.wants(observe.Body):
+            exchange.body("request", body, len(body))
+            client = overheard = Overheard(client)
         try:
             await self._serve(runtime, exchange, ingress, client)
         except CcrError as error:
-            exchange.finished(error)
+            self._finished(runtime, exchange, error)
             if exchange.status == 0:
                 exchange.status = error.status
                 await _refuse(ingress, error, client, _trace(exchange))
@@ -272,7 +265,7 @@ class Engine:
             # Code of a plugin that nothing above has named, or our own mistake: the client gets an answer all the same.
             log.exception("%s failed", exchange.id)
             failure = CcrError(f"the router failed: {type(error).__name__}: {error}")
-            exchange.finished(failure)
+            self._finished(runtime, exchange, failure)
             if exchange.status:
                 raise  # the server ends the connection: what has been sent must not look complete
             exchange.status = failure.status
@@ -281,13 +274,28 @@ class Engine:
             exchange.status = 499
             gone = CcrError("the client left before the answer was complete")
             gone.status = 499
-            exchange.finished(gone)
+            self._finished(runtime, exchange, gone)
             raise
         else:
             self._learn_usage(runtime, exchange)
-            exchange.finished()
+            self._finished(runtime, exchange)
         finally:
+            if overheard is not None:
+                exchange.body("answer", overheard.kept(), overheard.size)
             self._leave(runtime)
+
+    def _finished(self, runtime: Runtime, exchange: Exchange, error: CcrError | None = None) -> None:
+        """Tell observers of the end, with what only the engine knows."""
+        if runtime.watch.wants(observe.Finished if error is None else observe.Failed):
+            exchange.project = self._project(exchange)
+            provider = runtime.providers.get(exchange.route.provider) if exchange.route is not None else None
+            if provider is not None and exchange.route is not None:
+                exchange.prices = provider.facts(exchange.route.model).prices
+        exchange.finished(error)
+
+    def _project(self, exchange: Exchange) -> str | None:
+        session = exchange.request.hints.session
+        return self.projects.project(session) if session else None
 
     def _learn_usage(self, runtime: Runtime, exchange: Exchange) -> None:
         """Remember what the provider reported, and how far the count was off.
@@ -313,6 +321,8 @@ class Engine:
 
     async def _serve(self, runtime: Runtime, exchange: Exchange, ingress: Ingress, client: Client) -> None:
         choice = await self.route(runtime, exchange.request)
+        if runtime.watch.wants(observe.Routed):
+            exchange.project = self._project(exchange)
         exchange.routed(choice)
         exchange.request = choice.request
         routes = self._in_order(runtime, exchange, [choice.route, *fallbacks(runtime, choice)])
@@ -475,7 +485,7 @@ class Engine:
             if wire.body is not None:
                 body = self.learned.apply(provider.name, route.model, wire.body, exchange.note)
                 wire = attrs.evolve(wire, body=body)
-            exchange.sent(route, wire.url)
+            exchange.sent(route, wire)
             if accounts is None:
                 signed = provider.auth.apply(wire, key.token if key else None)
             else:

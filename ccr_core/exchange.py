@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
+import orjson
 
 from ccr_core import observe
-from ccr_core.dialect import Outcome
-from ccr_core.errors import CcrError
-from ccr_core.messages import Request, new_id
+from ccr_core.catalogue import Prices
+from ccr_core.dialect import Outcome, WireRequest
+from ccr_core.errors import CcrError, RoutingError
+from ccr_core.messages import Headers, Request, new_id
 from ccr_core.routing import Choice, Route
 from ccr_core.upstream import Sender
+
+KEPT = 1024 * 1024
+"""Bytes of an answer that are kept for observers who ask for bodies."""
+
+
+class Client(Protocol):
+    """Whoever sent the request."""
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Send the head of the answer."""
+        ...
+
+    async def write(self, data: bytes, last: bool = False) -> None:
+        """Send more of the body; waits while the client cannot take it."""
+        ...
+
+
+class Overheard:
+    """A client whose answer is also kept, up to :data:`KEPT` bytes; ``size`` counts all of it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        await self._client.begin(status, headers)
+
+    async def write(self, data: bytes, last: bool = False) -> None:
+        if self.size < KEPT:
+            self._parts.append(data[: KEPT - self.size])
+        self.size += len(data)
+        await self._client.write(data, last)
+
+    def kept(self) -> bytes:
+        """The beginning of what the client got."""
+        return b"".join(self._parts)
 
 
 @attrs.define(eq=False)
@@ -33,6 +72,8 @@ class Exchange:
     status: int = 0
     outcome: Outcome = attrs.Factory(Outcome)
     notes: list[tuple[str, Any]] = attrs.Factory(list)
+    project: str | None = None
+    prices: Prices | None = None
 
     def note(self, key: str, value: Any) -> None:
         """Leave a remark, once: transformers and dialects say so what they dropped or changed."""
@@ -55,6 +96,7 @@ class Exchange:
                     agent_id=hints.agent_id,
                     agent_type=hints.agent_type,
                     request_class=hints.request_class,
+                    parent_agent_id=hints.parent_agent_id,
                 )
             )
 
@@ -72,11 +114,13 @@ class Exchange:
                     why=choice.why,
                     tokens=choice.tokens,
                     explanation=tuple(answer.to_json() for answer in choice.answers),
+                    rule=choice.rule,
+                    project=self.project,
                 )
             )
 
-    def sent(self, route: Route, url: str) -> None:
-        """An attempt goes out."""
+    def sent(self, route: Route, wire: WireRequest) -> None:
+        """An attempt goes out; ``wire`` is not signed yet."""
         self.route = route
         self.attempts += 1
         if self.watch.wants(observe.Sent):
@@ -87,9 +131,18 @@ class Exchange:
                     attempt=self.attempts,
                     provider=route.provider,
                     model=route.model,
-                    url=url,
+                    url=wire.url,
                 )
             )
+        if self.watch.wants(observe.Body):
+            data = b"" if wire.body is None else orjson.dumps(wire.body)
+            self.body("sent", data, len(data), self.attempts)
+
+    def body(self, kind: str, content: bytes, size: int, attempt: int | None = None) -> None:
+        """Tell observers what was said; only for those who ask for it."""
+        self.watch.tell(
+            observe.Body(id=self.id, at=time.time(), kind=kind, content=content, size=size, attempt=attempt)
+        )
 
     def answered(self, status: int, error: str | None = None) -> None:
         """The attempt was answered, or failed."""
@@ -132,7 +185,12 @@ class Exchange:
             "agent_type": hints.agent_type,
             "request_class": hints.request_class,
             "notes": tuple(self.notes),
+            "parent_agent_id": hints.parent_agent_id,
+            "project": self.project,
+            "prices": self.prices,
         }
         if error is not None:
             fields |= {"kind": error.kind, "error": error.message}
+            if isinstance(error, RoutingError):
+                fields["explanation"] = tuple(answer.to_json() for answer in error.answers)
         self.watch.tell(kind(**fields))

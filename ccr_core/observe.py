@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from ccr_core.catalogue import Prices
 from ccr_core.messages import JSON
 
 log = logging.getLogger("ccr.observe")
@@ -31,11 +32,16 @@ class Arrived:
     agent_id: str | None = None
     agent_type: str | None = None
     request_class: str | None = None
+    parent_agent_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Routed:
-    """A rule chose where it goes.  ``explanation`` lists every rule with its answer."""
+    """The rule ``rule`` chose where it goes.  ``explanation`` lists every rule with its answer.
+
+    ``project`` is the folder in which the client works, where the session's transcript tells it, else the name of the
+    folder in which the client keeps that.
+    """
 
     id: str
     at: float
@@ -45,6 +51,8 @@ class Routed:
     why: str
     tokens: int | None = None
     explanation: tuple[Mapping[str, Any], ...] = ()
+    rule: str = ""
+    project: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -83,6 +91,7 @@ class Finished:
     """The exchange ended; exactly one of these or :class:`Failed` per exchange.
 
     Times are seconds since it arrived: ``first`` to the first byte for the client, ``duration`` to the end.
+    ``prices`` are those of the model that answered, where they are known.
     """
 
     id: str
@@ -105,17 +114,49 @@ class Finished:
     agent_type: str | None = None
     request_class: str | None = None
     notes: tuple[tuple[str, Any], ...] = ()
+    parent_agent_id: str | None = None
+    project: str | None = None
+    prices: Prices | None = None
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars: what the provider says, else the tokens at their prices; ``None``: not known."""
+        said = self.usage.get("cost")
+        if isinstance(said, int | float) and not isinstance(said, bool):
+            return float(said)
+        return self.prices.cost(self.usage) if self.prices is not None else None
 
 
 @attrs.frozen(kw_only=True)
 class Failed(Finished):
-    """The exchange failed; ``error`` is what the client was told.  ``status`` 499: the client left."""
+    """The exchange failed; ``error`` is what the client was told.  ``status`` 499: the client left.
+
+    ``explanation`` is given where no rule chose a model, and so nothing was :class:`Routed`.
+    """
 
     kind: str
     error: str
+    explanation: tuple[Mapping[str, Any], ...] = ()
 
 
-Observation: TypeAlias = Arrived | Routed | Sent | Answered | Streamed | Finished | Failed
+@attrs.frozen(kw_only=True)
+class Body:
+    """What was said, told only to those who name this class in ``wants``.
+
+    ``kind`` is ``request`` (as the client sent it), ``sent`` (as an attempt goes to the provider, unsigned) or
+    ``answer`` (what the client gets; told when it ends, also after :class:`Finished`).  ``size`` is the whole size in
+    bytes; of long answers ``content`` is only the beginning.
+    """
+
+    id: str
+    at: float
+    kind: str
+    content: bytes
+    size: int
+    attempt: int | None = None
+
+
+Observation: TypeAlias = Arrived | Routed | Sent | Answered | Streamed | Finished | Failed | Body
 
 
 class Observer:
@@ -140,6 +181,8 @@ class Watch:
             kind: [(name, observer) for name, observer, wants in self._observers if not wants or kind in wants]
             for kind in (Arrived, Routed, Sent, Answered, Streamed, Finished, Failed)
         }
+        # Keeping bodies costs memory and time, so nobody gets them who does not ask for them by name.
+        self._by_type[Body] = [(name, observer) for name, observer, wants in self._observers if Body in wants]
 
     def wants(self, kind: type) -> bool:
         """Whether anybody looks at observations of ``kind``; if not, none need be made."""

@@ -69,6 +69,14 @@ class Projects:
             merged.update(router)
         return merged
 
+    def project(self, session: str) -> str | None:
+        """Where a session works: the folder, where a transcript tells it, else the name of the transcripts' folder.
+
+        Known once :meth:`overlay` has found the session; this looks at no file.
+        """
+        folder = self._folders.get(session)
+        return None if folder is None else str(self._roots.get(folder) or folder)
+
     def _folder(self, session: str) -> str | None:
         known = self._folders.get(session)
         if known is not None:

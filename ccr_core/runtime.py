@@ -126,7 +126,9 @@ class Provider:
         preset = self.spec.name if self.spec else None
         found = self.known.of(Subject(provider=self.name, model=model, base_url=self.base_url, preset=preset))
         info = self.config.model_info.get(model)
-        return ModelFacts(context=info.context, max_output=info.max_output).over(found) if info else found
+        if info is None:
+            return found
+        return ModelFacts(context=info.context, max_output=info.max_output, prices=info.prices).over(found)
 
     def target(self, route: Route) -> Target:
         """The target of one attempt."""
@@ -836,7 +838,8 @@ def _observers(
         return made
     for spec, options, plugin in chosen:
         try:
-            made.append((spec.name, spec.factory(options, home()), spec.wants))
+            wants = spec.wants(options) if callable(spec.wants) else spec.wants
+            made.append((spec.name, spec.factory(options, home()), wants))
         except Exception as error:
             log.warning("observer %s (plugin %s) is off: %s: %s", spec.name, plugin, type(error).__name__, error)
     return made

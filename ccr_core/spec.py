@@ -161,7 +161,8 @@ class CatalogueSpec:
 
 @attrs.frozen(kw_only=True)
 class ObserverSpec:
-    """An observer.  ``wants`` are the observation classes it is shown (none: all).
+    """An observer.  ``wants`` are the observation classes it is shown (none: all but ``Body``); a function of the
+    options may say so.
 
     ``default`` says whether it watches without being named in the configuration.  The factory gets the checked
     options and the directory in which ccr keeps its files.
@@ -170,7 +171,7 @@ class ObserverSpec:
     name: str
     factory: Callable[[Any, Any], Observer]
     options: type[Any] | None = None
-    wants: frozenset[type] = frozenset()
+    wants: frozenset[type] | Callable[[Any], frozenset[type]] = frozenset()
     default: bool = True
     summary: str = ""
 

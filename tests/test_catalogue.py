@@ -107,7 +107,7 @@ def test_the_configuration_wins() -> None:
         api_key="k",
         models=("m", "n"),
         dialect="toy",
-        model_info={"n": ModelInfo(name="n", context=7)},
+        model_info={"n": ModelInfo(name="n", context=7, prices=Prices(input=1.0, output=2.0))},
     )
     runtime = toy_runtime(plugin, providers=(entry,))
     m, n = (Route(provider="toy", model=name) for name in "mn")
@@ -115,4 +115,27 @@ def test_the_configuration_wins() -> None:
     assert (100, 7, None) == (runtime.window(m), runtime.window(n), runtime.window(Route(provider="x", model="m")))
     targets = [runtime.providers["toy"].target(route) for route in (m, n)]
     assert [(100, 10), (7, 10)] == [(target.context, target.max_output) for target in targets]
+    assert [None, Prices(input=1.0, output=2.0)] == [runtime.providers["toy"].facts(name).prices for name in "mn"]
     assert Subject(provider="toy", model="m", base_url="http://toy.invalid/") == said.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("prices", "usage", "cost"),
+    [
+        (Prices(input=2.0, output=10.0), {"input_tokens": 1_000_000, "output_tokens": 100_000}, 3.0),
+        (Prices(input=2.0, output=10.0), {"input_tokens": 0, "cache_read_input_tokens": 1_000_000}, 2.0),
+        (Prices(input=2.0, output=10.0, cache_read=0.2), {"cache_read_input_tokens": 1_000_000}, 0.2),
+        (Prices(input=2.0, output=10.0, cache_write=2.5), {"cache_creation_input_tokens": 1_000_000}, 2.5),
+        (Prices(input=2.0), {"input_tokens": 1, "output_tokens": 1}, None),
+        (Prices(input=2.0), {"input_tokens": 1_000_000, "output_tokens": 0}, 2.0),
+        (Prices(input=0.0, output=0.0), {"input_tokens": 5}, 0.0),
+        (Prices(), {"input_tokens": 5}, None),
+        (Prices(input=2.0, output=10.0), {}, None),
+        (Prices(input=2.0, output=10.0), {"input_tokens": None, "output_tokens": "many"}, None),
+    ],
+)
+def test_cost(prices: Prices, usage: dict[str, Any], cost: float | None) -> None:
+    """
+    Tokens cost by their kind; a price that is not known is not 0.
+    """
+    assert cost == prices.cost(usage)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccr_core import config
+from ccr_core import Prices, config
 from ccr_core.config import (
     ApiKey,
     Config,
@@ -287,7 +287,7 @@ def test_a_provider_entry_arrives_whole() -> None:
                 "name": "a",
                 "api_base_url": "http://x",
                 "api_key": ["k1", {"key": "k2", "weight": 3}],
-                "models": ["m1", {"name": "m2", "context": 1000}],
+                "models": ["m1", {"name": "m2", "context": 1000, "prices": {"input": 3, "output": 15}}],
                 "transformer": {"use": ["s"], "m-1.5": {"use": ["t"]}},
                 "dialect": "openai-chat",
                 "options": {"x": 1},
@@ -305,7 +305,10 @@ def test_a_provider_entry_arrives_whole() -> None:
         api_key="k1",
         api_keys=(ApiKey(key="k1"), ApiKey(key="k2", weight=3)),
         models=("m1", "m2"),
-        model_info={"m1": ModelInfo(name="m1"), "m2": ModelInfo(name="m2", context=1000)},
+        model_info={
+            "m1": ModelInfo(name="m1"),
+            "m2": ModelInfo(name="m2", context=1000, prices=Prices(input=3, output=15)),
+        },
         transformer=TransformerUse(
             use=(StepUse(name="s", where="Providers[0].transformer.use[0]"),),
             models={"m-1.5": (StepUse(name="t", where='Providers[0].transformer["m-1.5"].use[0]'),)},

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from toy import ask, call, calling, stream, toy_app, toy_plugin, whole
 
 from ccr_core import (
     BlockDelta,
+    Body,
+    Catalogue,
+    CatalogueSpec,
     Failed,
     Finished,
+    ModelFacts,
     Observer,
     ObserverSpec,
+    Prices,
+    Routed,
+    Subject,
     Transformer,
     TransformerSpec,
     UpstreamError,
@@ -335,6 +343,81 @@ async def test_observers_see_the_whole_exchange() -> None:
     assert {"input_tokens": 3, "output_tokens": 1} == finished.usage
     assert finished.first is not None
     assert 0 < finished.first <= finished.duration
+
+
+async def test_observers_are_told_why_and_at_what_price() -> None:
+    """
+    The rule that decided, every rule's answer, and the prices of the model that answered.
+    """
+
+    class Priced(Catalogue):
+        def facts(self, subject: Subject) -> ModelFacts:
+            return ModelFacts(prices=Prices(input=1.0, output=2.0))
+
+    seen: list[Any] = []
+    spec = ObserverSpec(name="seen", factory=lambda options, home: Seen(seen))
+    plugin = toy_plugin(ccr_observers=lambda: [spec], ccr_catalogues=lambda: [CatalogueSpec(name="c", factory=Priced)])
+    app, _ = toy_app(stream(TEXT, END), plugins=[plugin])
+
+    await call(app, "POST", "/toy", ask(stream=True))
+
+    (routed,) = [each for each in seen if isinstance(each, Routed)]
+    assert "default" == routed.rule
+    assert ("default", "decided") == tuple(routed.explanation[-1][key] for key in ("rule", "state"))
+    assert (Prices(input=1.0, output=2.0), 5e-6) == (seen[-1].prices, seen[-1].cost)
+
+
+async def test_observers_are_told_why_nothing_was_chosen() -> None:
+    """
+    A failure to route carries every rule's answer.
+    """
+    seen: list[Any] = []
+    app, _ = toy_app(plugins=[watching(seen)])
+
+    await call(app, "POST", "/toy", ask(model="nobody,m"))
+
+    assert isinstance(seen[-1], Failed)
+    assert "decided" in [answer["state"] for answer in seen[-1].explanation]
+
+
+async def test_bodies_for_those_who_ask() -> None:
+    """
+    An observer that names bodies is told the request, what is sent and the answer; also of a refusal.
+    """
+    seen: list[Any] = []
+    spec = ObserverSpec(
+        name="seen", factory=lambda options, home: Seen(seen), wants=lambda options: frozenset({Body, Finished})
+    )
+    app, sender = toy_app(stream(TEXT, END), plugins=[toy_plugin(ccr_observers=lambda: [spec])])
+
+    got = await call(app, "POST", "/toy", ask(stream=True))
+    told = [(type(each).__name__, getattr(each, "kind", ""), getattr(each, "attempt", None)) for each in seen]
+    request, sent, _, answer = seen
+    assert [("Body", "request", None), ("Body", "sent", 1), ("Finished", "", None), ("Body", "answer", None)] == told
+    assert sender.sent[0][1] == orjson.loads(sent.content)
+    assert (got.body, len(answer.content)) == (answer.content, answer.size)
+    assert ask(stream=True) == request.content
+    assert 1 == len({each.id for each in seen})
+
+    seen.clear()
+    refused = await call(app, "POST", "/toy", ask(model="nobody,m"))
+    assert [("request", None), ("answer", None)] == [(each.kind, each.attempt) for each in seen]
+    assert refused.body == seen[-1].content
+
+
+async def test_long_answers_are_kept_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Of a long answer observers get the beginning and its whole size; the client gets all of it.
+    """
+    monkeypatch.setattr("ccr_core.exchange.KEPT", 30)
+    seen: list[Any] = []
+    spec = ObserverSpec(name="seen", factory=lambda options, home: Seen(seen), wants=frozenset({Body}))
+    app, _ = toy_app(stream(TEXT, MORE, END), plugins=[toy_plugin(ccr_observers=lambda: [spec])])
+
+    got = await call(app, "POST", "/toy", ask(stream=True))
+    whole_answer = got.body
+
+    assert (whole_answer[:30], len(whole_answer)) == (seen[-1].content, seen[-1].size)
 
 
 async def test_provider_that_is_not_configured() -> None:

@@ -76,6 +76,7 @@ PUBLIC = [
     "BlockKey",
     "BlockStart",
     "BlockStop",
+    "Body",
     "BrowserGrant",
     "Call",
     "Catalogue",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ccr_core import Answered, Arrived, Failed, Finished, Observation, Observer, Routed, Sent, Streamed
+from ccr_core import Answered, Arrived, Body, Failed, Finished, Observation, Observer, Prices, Routed, Sent, Streamed
 from ccr_core.observe import Watch
 
 ARRIVED = Arrived(id="1", at=0.0, path="/", model="m", stream=True, size=1)
@@ -148,3 +148,31 @@ def test_an_observer_needs_nothing() -> None:
     one.close()
 
     assert one.wants(Arrived)
+
+
+def test_bodies_are_told_to_those_who_ask() -> None:
+    """Whoever wants everything is not shown bodies; whoever names them is."""
+    everything, bodies = Sees(), Sees()
+    both = watch((everything, frozenset()), (bodies, frozenset({Body})))
+    body = Body(id="1", at=0.0, kind="request", content=b"{}", size=2)
+
+    both.tell(body)
+
+    assert ([], [body]) == (everything.seen, bodies.seen)
+    assert not watch((everything, frozenset())).wants(Body)
+    assert both.wants(Body)
+
+
+@pytest.mark.parametrize(
+    ("usage", "prices", "cost"),
+    [
+        ({"input_tokens": 1_000_000}, Prices(input=2.0, output=1.0), 2.0),
+        ({"input_tokens": 1_000_000, "cost": 0.5}, Prices(input=2.0, output=1.0), 0.5),
+        ({"input_tokens": 1_000_000, "cost": 0}, None, 0.0),
+        ({"input_tokens": 1_000_000, "cost": True}, None, None),
+        ({"input_tokens": 1_000_000}, None, None),
+    ],
+)
+def test_cost(usage: dict[str, Any], prices: Prices | None, cost: float | None) -> None:
+    """What the provider says that it cost comes first, then the prices; without either it is not known."""
+    assert cost == Finished(**{**FINISHED, "usage": usage}, prices=prices).cost

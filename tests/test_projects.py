@@ -80,6 +80,22 @@ def test_project_of_a_session(rig: Rig) -> None:
     assert {} == rig.overlay("unknown")
 
 
+def test_where_a_session_works(rig: Rig) -> None:
+    """
+    A session's project is the folder that its transcript tells, else the name of that of the transcripts.
+    """
+    rig.converse()
+    rig.converse("another", "-home-me-other", cwd=None)
+    assert None is rig.projects.project(SESSION)
+
+    rig.overlay()
+    rig.overlay("another")
+
+    assert [str(rig.repository), "-home-me-other", None] == [
+        rig.projects.project(session) for session in (SESSION, "another", "unknown")
+    ]
+
+
 def test_session_over_project_over_repository(rig: Rig) -> None:
     """
     The three are laid over each other key by key; the special wins.

@@ -21,6 +21,7 @@ _HOME = {
         "Embedded",
         "Endpoint",
         "ObserverSpec",
+        "PageSpec",
         "ProviderSpec",
         "RuleSpec",
         "ServerToolSpec",
@@ -38,6 +39,7 @@ _HOME = {
         "error_text",
         "reading",
     ),
+    "pages": ("Running",),
     "checks": ("CheckContext", "Finding", "ProviderFacts"),
     "transform": ("Transformer",),
     "servertool": ("ServerTool", "ToolCall", "ToolContext", "ToolResult"),
@@ -380,6 +382,7 @@ if TYPE_CHECKING:
     from ccr_core.observe import (
         Streamed as Streamed,
     )
+    from ccr_core.pages import Running as Running
     from ccr_core.push import Pipe as Pipe
     from ccr_core.push import Push as Push
     from ccr_core.push import Stage as Stage
@@ -420,6 +423,9 @@ if TYPE_CHECKING:
     )
     from ccr_core.spec import (
         ObserverSpec as ObserverSpec,
+    )
+    from ccr_core.spec import (
+        PageSpec as PageSpec,
     )
     from ccr_core.spec import (
         ProviderSpec as ProviderSpec,

@@ -568,6 +568,15 @@ class Limits:
 
 
 @attrs.frozen(kw_only=True)
+class Management:
+    """Who may manage the router over HTTP.  ``enabled``: whether ``/api`` and the pages exist at all; ``remote``: also
+    while the router is bound to more than loopback."""
+
+    enabled: bool = True
+    remote: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Retry:
     """What is tried again, before the first event only.
 
@@ -624,6 +633,8 @@ class Config:
     fallback: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict, metadata=_keys("fallback"))
     observers: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("observers"))
     server_tools: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("server_tools"))
+    pages: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("pages"))
+    management: Management = attrs.field(default=Management(), metadata=_keys("management"))
     count_tokens: Literal["local", "upstream"] = attrs.field(default="local", metadata=_keys("count_tokens"))
     oauth: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, metadata=_keys("oauth"), repr=False)
     token_store: str | Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("token_store"), repr=False)

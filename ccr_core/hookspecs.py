@@ -24,6 +24,7 @@ from ccr_core.spec import (
     CheckSpec,
     CounterSpec,
     ObserverSpec,
+    PageSpec,
     ProviderSpec,
     RuleSpec,
     ServerToolSpec,
@@ -206,6 +207,21 @@ def ccr_token_stores() -> Iterable[TokenStoreSpec]:  # type: ignore[empty-body]
 
     If this raises, the plugin is listed as failed and none of its values are used.  Another store is never used in
     its place.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def ccr_pages() -> Iterable[PageSpec]:  # type: ignore[empty-body]
+    """Offer what the server answers beside models: pages of the web UI, data for programs.
+
+    Called once when the router starts and once per reload; the application behind a page is made at its first request.
+
+    Return any number of :class:`~ccr_core.spec.PageSpec`.
+
+    If this raises, the plugin is listed as failed and none of its values are used.  If a page fails while it answers,
+    that answer is a 500 that names the plugin.
 
     .. versionadded:: 0.1
     """

@@ -26,6 +26,7 @@ from ccr_core.spec import (
     CheckSpec,
     CounterSpec,
     ObserverSpec,
+    PageSpec,
     ProviderSpec,
     RuleSpec,
     ServerToolSpec,
@@ -50,6 +51,7 @@ HOOKS: Mapping[str, type[Any]] = {
     "ccr_checks": CheckSpec,
     "ccr_auth": AuthSpec,
     "ccr_token_stores": TokenStoreSpec,
+    "ccr_pages": PageSpec,
 }
 """Hook → what its implementations give."""
 
@@ -100,6 +102,7 @@ class Registry:
         self.checks: Mapping[str, Contributed[CheckSpec]] = values["ccr_checks"]
         self.auth: Mapping[str, Contributed[AuthSpec]] = values["ccr_auth"]
         self.token_stores: Mapping[str, Contributed[TokenStoreSpec]] = values["ccr_token_stores"]
+        self.pages: Mapping[str, Contributed[PageSpec]] = values["ccr_pages"]
 
     def failed(self) -> str:
         """A sentence on the plugins that failed, to be added to an error about a missing name; empty if none did."""

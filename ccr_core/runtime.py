@@ -36,6 +36,7 @@ from ccr_core.custom import load_transformers
 from ccr_core.dialect import Dialect, Ingress, Target, WireRequest
 from ccr_core.errors import AuthError, ConfigError
 from ccr_core.messages import JSON
+from ccr_core.pages import OfferedPage
 from ccr_core.plugins import Contributed, Registry
 from ccr_core.routing import DEFAULT_RULES, Route, Rule, find_route
 from ccr_core.services import address_of, find_preset
@@ -161,6 +162,9 @@ class Runtime:
     models: Mapping[str, Sequence[str]]
     public: Mapping[str, Any]
     """The configuration as plain data without secrets, for rules."""
+
+    pages: tuple[OfferedPage, ...] = ()
+    """What the server answers beside models."""
 
     files: tuple[Path, ...] = ()
     """The user's files that this was made from: a change of one asks for a reload."""
@@ -329,6 +333,10 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
             "server_tools", config.server_tools, registry.server_tools, True, registry, problems
         )
     )
+    pages = tuple(
+        OfferedPage(spec, options, plugin)
+        for spec, options, plugin in _chosen("pages", config.pages, registry.pages, True, registry, problems)
+    )
     watchers = _observers(config, registry, problems, watch)
     problems.raise_if_any(config.source)
     for rule in rules:
@@ -346,6 +354,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         warnings=tuple(warnings),
         models=models,
         public=public,
+        pages=pages,
         files=files_of(config),
     )
 

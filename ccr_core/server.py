@@ -25,12 +25,14 @@ from typing import Any, TypeAlias
 import orjson
 
 from ccr_core import __version__
+from ccr_core.access import Access
 from ccr_core.config import Config, home
 from ccr_core.dialect import Ingress
 from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
 from ccr_core.messages import JSON
 from ccr_core.namespaces import Namespaces
+from ccr_core.pages import OfferedPage, placed
 from ccr_core.plugins import Registry
 from ccr_core.presets import presets_folder
 from ccr_core.reload import Reload
@@ -44,8 +46,15 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HELLO = "/api/hello"
+STATUS, SESSION = "/api/status", "/api/session"
 OPEN = frozenset({("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/health"), ("HEAD", HELLO)})
 """What answers without a key."""
+
+MANAGEMENT = "/api/"
+"""What the paths of the management API begin with; they want a management token or a session of the web UI."""
+
+UPLOADS = ("application/json", "application/zip", "application/octet-stream")
+"""What may be sent to the management API; a form of another page cannot send any of these."""
 
 OF_PRESETS = frozenset({"/", "/health", HELLO, "/v1/models"})
 """What a preset answers beside the paths of models."""
@@ -65,6 +74,8 @@ class App:
         self.reload: Reload | None = None
         self._rest: Any = None
         self.presets = Namespaces(None, self.engine, _other_sender)
+        self.home = home()
+        self.access = Access(self.home)
         self._use(runtime)
 
     def swap(self, runtime: Runtime) -> None:
@@ -88,6 +99,10 @@ class App:
             for path in ingress.count_paths:
                 paths[path] = (ingress, True)
         self._paths = paths
+        self._pages, faults = placed(runtime.pages, list(paths))
+        for fault in faults:
+            log.warning("%s", fault)
+        self._mounted: dict[str, Any] = {}
         config = runtime.config
         self._key = config.apikey.encode() if config.apikey else None
         self._loopback_only = self._key is None or is_loopback(config.host)
@@ -137,11 +152,14 @@ class App:
             known = self._paths.get(path)
         # Of a preset only the client's knock is answered without a key.
         whole = scope["path"] if preset is not None and path != HELLO else path
-        refusal = self._gate(method, whole, headers, size)
+        page = None if known is not None or preset is not None else self._page(path)
+        refusal = self._gate(method, whole, headers, size, page)
         if refusal is not None:
             status, message = refusal
             error = RequestError(message, status)
             await self._refuse(known[0] if known else None, error, send)
+        elif page is not None:
+            await self._serve_page(page, scope, receive, send)
         elif preset is not None:
             await self._preset(preset, path, known, scope, headers, receive, send)
         elif known is None:
@@ -181,7 +199,58 @@ class App:
             with self.engine.hold():
                 await self._model(engine, known[0], known[1], path, headers, receive, send)
 
-    def _gate(self, method: str, path: str, headers: Mapping[str, str], size: int) -> tuple[int, str] | None:
+    def _page(self, path: str) -> OfferedPage | None:
+        """The page that answers ``path``: of several, the one whose place is longest."""
+        while path:
+            page = self._pages.get(path)
+            if page is not None:
+                return page
+            path = path.rpartition("/")[0]
+        return None
+
+    async def _serve_page(self, page: OfferedPage, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the page's application answer; it sees its place as ``root_path``."""
+        mount, begun = page.spec.mount, False
+
+        async def sending(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            app = self._mounted.get(mount)
+            if app is None:
+                assert page.spec.factory is not None
+                app = self._mounted[mount] = page.spec.factory(page.options, self)
+            await app({**scope, "root_path": mount}, self._limited(receive), sending)
+        except RequestError as error:
+            if begun:
+                raise
+            await self._refuse(None, error, send)
+        except Exception as error:
+            log.exception("page %s (%s) failed", page.spec.name, page.plugin)
+            if begun:
+                raise
+            what = f"the page {page.spec.name} of {page.plugin} failed: {type(error).__name__}"
+            await self._refuse(None, RequestError(what, 500), send)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """``receive`` that refuses a body larger than the limit."""
+        size = 0
+
+        async def limited() -> MutableMapping[str, Any]:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > self._body_limit:
+                raise RequestError(f"the request is larger than {self._body_limit} bytes (limits.body_mb)", 413)
+            return message
+
+        return limited
+
+    def _gate(
+        self, method: str, path: str, headers: Mapping[str, str], size: int, page: OfferedPage | None
+    ) -> tuple[int, str] | None:
         """Why a request may not enter: status and message; ``None`` if it may."""
         if size > self._header_limit:
             return 431, f"the headers are larger than {self._header_limit} bytes"
@@ -191,7 +260,16 @@ class App:
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
             return 403, f"pages of {origin!r} may not use this router"
+        want = "key"
+        if page is not None:
+            want = page.spec.access
+        elif path.startswith(MANAGEMENT) and path not in (HELLO, STATUS):
+            want = "open" if (method, path) == ("POST", SESSION) else "manage"
+        if want != "key":
+            return self._may_manage(method, headers, want)
         if self._key is None or (method, path) in OPEN:
+            return None
+        if path == STATUS and self.access.expires(_bearer(headers)) is not None:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else scheme
@@ -199,6 +277,27 @@ class App:
             if key and hmac.compare_digest(key.encode("latin-1", "replace"), self._key):
                 return None
         return 401, "the router's key is missing or wrong; send APIKEY as x-api-key or as a bearer token"
+
+    def _may_manage(self, method: str, headers: Mapping[str, str], want: str) -> tuple[int, str] | None:
+        """Why a page or the management API may not be used; ``None`` if it may."""
+        management = self.engine.runtime.config.management
+        if not management.enabled:
+            return 403, "management is switched off (management.enabled)"
+        if not self._loopback_only and not management.remote:
+            return 403, "the router listens beyond this computer; managing it there needs management.remote: true"
+        if method not in ("GET", "HEAD") and (
+            headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        ):
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind not in UPLOADS:
+                return 415, f"expected the content type application/json, got {kind or 'none'}"
+        if want == "open":
+            return None
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return 403, "other pages may not manage this router"
+        if self.access.expires(_bearer(headers)) is None:
+            return 401, "managing needs a session (ccr ui opens one) or the management token, as a bearer token"
+        return None
 
     async def _refuse(self, ingress: Ingress | None, error: CcrError, send: Send) -> None:
         if ingress is not None:
@@ -285,13 +384,16 @@ class App:
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._rest is None:
             self._rest = self._starlette()
-        await self._rest(scope, receive, send)
+        await self._rest(scope, self._limited(receive), send)
 
     def _starlette(self) -> Any:
         from starlette.applications import Starlette
         from starlette.requests import Request
         from starlette.responses import JSONResponse, Response
         from starlette.routing import Route
+
+        from ccr_core.api import routes
+        from ccr_core.api.session import session_routes
 
         async def root(request: Request) -> Response:
             return JSONResponse({"message": "ccr", "version": __version__})
@@ -330,14 +432,18 @@ class App:
                 code = getattr(error, "status_code", 500)
                 error = RequestError(f"there is no {request.method} {request.url.path} here", code)
             content = {"type": "error", "error": {"type": error.kind, "message": error.message}}
-            return JSONResponse(content, error.status)
+            details = getattr(error, "details", None) or {}
+            wait = details.get("retry_after")
+            return JSONResponse(content, error.status, {"retry-after": str(wait)} if wait else None)
 
         return Starlette(
             routes=[
                 Route("/", root),
                 Route("/health", health),
                 Route(HELLO, hello, methods=["HEAD", "GET"]),
-                Route("/api/status", status),
+                Route(STATUS, status),
+                *session_routes(self.access),
+                *routes(self),
                 Route("/v1/models", models),
                 Route("/v1/models/{id:path}", model),
             ],
@@ -370,6 +476,10 @@ class App:
             "plugins": [plugin.to_json() for plugin in runtime.registry.plugins],
         }
 
+    def pages(self) -> list[OfferedPage]:
+        """The pages in use: those that have a place, and those that are only shown in the web UI."""
+        return [page for page in self.engine.runtime.pages if not page.spec.factory or page in self._pages.values()]
+
     def models(self, engine: Engine | None = None) -> list[JSON]:
         """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read.
 
@@ -398,6 +508,12 @@ class App:
 def _names(name: str) -> tuple[str, ...]:
     lower = name.lower()
     return (name,) if "claude" in lower or "anthropic" in lower else (name, ALIAS + name)
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    """The bearer token of a request, or nothing."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _network(config: Config) -> tuple[Any, ...]:
@@ -492,6 +608,11 @@ def serve(
     app = create_app(runtime)
     if again is not None:
         app.reload = Reload(runtime, again, app.swap)
+    if config.management.enabled:
+        try:
+            app.access.token()
+        except CcrError as error:
+            log.warning("the web UI cannot be used: %s", error.message)
     app.presets.folder = presets_folder(home())
     app.presets.load()
     address = bind_address(config, host)

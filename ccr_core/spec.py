@@ -6,7 +6,7 @@ Each has a ``name``, by which the configuration chooses it.  Nothing here does a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import attrs
 
@@ -174,6 +174,36 @@ class ObserverSpec:
     wants: frozenset[type] | Callable[[Any], frozenset[type]] = frozenset()
     default: bool = True
     summary: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PageSpec:
+    """Something that the server answers beside models: a page for people, or data for programs.
+
+    ``factory`` gets the checked options and the :class:`~ccr_core.pages.Running` router, and gives an ASGI application
+    for everything at and below ``path`` (else ``/api/pages/<name>``); it is made at its first request and anew after a
+    reload.  ``access``: ``manage`` wants a management token or a session of the web UI, ``key`` the router's key,
+    ``open`` nothing; ``Host`` and ``Origin`` are checked for all.
+
+    A page with a ``title`` is shown in the web UI: ``files`` is the folder (a path) of what the browser loads for it,
+    served openly below ``/ui/pages/<name>/``, and ``script`` the ES module in it that draws the page.
+    """
+
+    name: str
+    factory: Callable[[Any, Any], Any] | None = None
+    path: str = ""
+    access: Literal["manage", "key", "open"] = "manage"
+    title: str = ""
+    files: str = ""
+    script: str = "index.js"
+    options: type[Any] | None = None
+    default: bool = True
+    summary: str = ""
+
+    @property
+    def mount(self) -> str:
+        """Where the application is, without a slash at its end."""
+        return self.path.rstrip("/") or f"/api/pages/{self.name}"
 
 
 @attrs.frozen(kw_only=True)

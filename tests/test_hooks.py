@@ -24,6 +24,7 @@ from ccr_core import (
     Ingress,
     Observer,
     ObserverSpec,
+    PageSpec,
     Pass,
     ProviderSpec,
     RuleSpec,
@@ -136,6 +137,13 @@ def test_hook_ccr_checks() -> None:
     spec = CheckSpec(name="one", run=lambda ctx: ())
 
     assert {"one": spec} == names(offer("ccr_checks", spec).checks)
+
+
+def test_hook_ccr_pages() -> None:
+    """Pages come out under their names, not yet made."""
+    spec = PageSpec(name="one", factory=lambda options, router: None)
+
+    assert {"one": spec} == names(offer("ccr_pages", spec).pages)
 
 
 def hooks() -> dict[str, Callable[..., Any]]:

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "provider": ("provider:provider", "Add, remove, list and try providers."),
     "preset": ("preset:preset", "Save, share and install whole configurations."),
     "install": ("preset:install", "Install a preset from the marketplace."),
+    "ui": ("ui:ui", "Open the web UI."),
     "activate": ("activate:activate", "Print shell code that points Claude Code at the router."),
     "env": ("activate:activate", "The same as activate."),
     "auth": ("auth:auth", "Sign in with subscriptions."),

@@ -51,10 +51,11 @@ class CheckContext:
     it cannot be used, ``warnings`` what it makes the router warn of, ``unresolved`` its references to variables that
     are not set, as (path, name).  ``providers`` are those that it gives.  ``router`` is what ``ccr status --json``
     prints, ``version`` the version of this ccr, ``url`` where the router is or would be, ``blocked`` why it could not
-    listen there.  ``plugins`` is what ``ccr plugins list --json`` lists.  ``accounts`` are the accounts signed in, by
-    provider and without their secrets, ``accounts_problem`` says why they cannot be read.  ``client`` is what
-    ``ccr code`` runs.  ``proxy`` and ``no_proxy`` are what the router uses.  ``network``: whether the user allowed
-    connections to other machines.
+    listen there.  ``plugins`` is what ``ccr plugins list --json`` lists, ``lock`` what of them is not as
+    ``plugins.lock`` has it (rows of ``ccr plugins audit --json``), ``lock_problem`` why that cannot be told.
+    ``accounts`` are the accounts signed in, by provider and without their secrets, ``accounts_problem`` says why they
+    cannot be read.  ``client`` is what ``ccr code`` runs.  ``proxy`` and ``no_proxy`` are what the router uses.
+    ``network``: whether the user allowed connections to other machines.
     """
 
     home: str
@@ -71,6 +72,8 @@ class CheckContext:
     url: str = ""
     blocked: str | None = None
     plugins: tuple[JSON, ...] = ()
+    lock: tuple[JSON, ...] = ()
+    lock_problem: str | None = None
     accounts: Mapping[str, Mapping[str, JSON]] = attrs.Factory(dict)
     accounts_problem: str | None = None
     client: str = "claude"

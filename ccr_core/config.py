@@ -639,6 +639,7 @@ class Config:
     oauth: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, metadata=_keys("oauth"), repr=False)
     token_store: str | Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("token_store"), repr=False)
     disabled_plugins: tuple[str, ...] = attrs.field(default=(), metadata=_keys("disabled_plugins"))
+    plugins_lock: Literal["off", "warn", "enforce"] = attrs.field(default="off", metadata=_keys("plugins_lock"))
     plugins: tuple[PluginUse, ...] = attrs.field(default=(), metadata=_keys("plugins", "Plugins"))
     status_line: Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("StatusLine"))
     custom_router_path: Path | None = attrs.field(default=None, metadata=_keys("CUSTOM_ROUTER_PATH"))

@@ -23,6 +23,8 @@ from ccr_core.config import did_you_mean, find, home, mask
 from ccr_core.errors import CcrError, ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ccr_core.config import Config
     from ccr_core.plugins import Registry
 
@@ -132,6 +134,7 @@ def facts(env: Mapping[str, str] = os.environ, *, network: bool = False) -> tupl
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         accounts, accounts_problem = _accounts(config, registry)
+    lock, lock_problem = _lock(folder, config)
     standing = process.look(folder)
     at = standing.run
     host = config.host if config is not None and config.apikey else "127.0.0.1"
@@ -153,6 +156,8 @@ def facts(env: Mapping[str, str] = os.environ, *, network: bool = False) -> tupl
         url=at.url if at is not None else process.url_of(host, port),
         blocked=process.blocked(host, port) if at is None and port else None,
         plugins=tuple(plugin.to_json() for plugin in found),
+        lock=lock,
+        lock_problem=lock_problem,
         accounts=accounts,
         accounts_problem=accounts_problem,
         client=config.claude_path if config is not None else env.get("CLAUDE_PATH") or "claude",
@@ -161,6 +166,20 @@ def facts(env: Mapping[str, str] = os.environ, *, network: bool = False) -> tupl
         network=network,
     )
     return ctx, registry
+
+
+def _lock(folder: Path, config: Config | None) -> tuple[tuple[dict[str, Any], ...], str | None]:
+    """What differs from ``plugins.lock``, or why it cannot be told; nothing where nobody uses that file."""
+    from ccr_core.cli import packages
+    from ccr_core.cli.plugins import disabled_anyway
+
+    if (config is None or config.plugins_lock == "off") and not (folder / packages.LOCK).exists():
+        return (), None
+    try:
+        disabled = config.disabled_plugins if config is not None else disabled_anyway()
+        return tuple(each.to_json() for each in packages.differences(folder, disabled)), None
+    except CcrError as error:
+        return (), error.message
 
 
 def _checks_only() -> Registry | None:

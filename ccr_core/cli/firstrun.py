@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -29,7 +30,7 @@ ECHO = "echo"
 
 HEAD = """\
 # The configuration of ccr. It was written at the first start; from now on it is yours.
-# "ccr config check" checks it, "ccr restart" puts a change into effect.
+# "ccr config check" checks it. A running router takes a change up by itself; HOST and PORT with "ccr restart".
 #
 # $NAME stands for the environment variable NAME, so that no secret need be in this file.
 
@@ -104,9 +105,10 @@ def discover(specs: Iterable[ProviderSpec], env: Mapping[str, str]) -> list[Disc
 
 
 def served(probe: str, timeout: float = 0.5) -> tuple[str, ...] | None:
-    """The models of a server that answers at ``probe``, as far as it tells; ``None`` if none answers.
+    """The models of a model server at ``probe`` that can hold a conversation; ``None`` if there is no such server.
 
-    Understood are the listings ``{"data": [{"id": …}]}`` (OpenAI) and ``{"models": [{"name": …}]}`` (Ollama).
+    A model server is what answers with a listing: ``{"data": [{"id": …}]}`` (OpenAI) or ``{"models": [{"name": …}]}``
+    (Ollama).  Other programs use these ports, too, and answer whatever they are asked.
     """
     import http.client
 
@@ -125,10 +127,23 @@ def served(probe: str, timeout: float = 0.5) -> tuple[str, ...] | None:
         return None
     try:
         data = json.loads(text)
-        items = data.get("data") or data.get("models") or []
-        return tuple(str(item.get("id") or item["name"]) for item in items)
-    except (ValueError, TypeError, AttributeError, KeyError):
-        return ()
+        # llama.cpp gives both.
+        items = next(data[key] for key in ("data", "models") if isinstance(data.get(key), list))
+        return tuple(str(item.get("id") or item["name"]) for item in items if _converses(item))
+    except (ValueError, TypeError, AttributeError, KeyError, StopIteration):
+        return None
+
+
+_NO_CHAT = re.compile(r"embed|rerank|minilm|whisper|(^|[/_-])(bge|gte|e5)[-_]", re.I)
+"""Names of models that make vectors, an order or a transcript; servers list them beside the others."""
+
+
+def _converses(item: Mapping[str, Any]) -> bool:
+    """Whether a listed model is one to talk with, as far as its name and what Ollama says of its family tell."""
+    details = item.get("details") or {}
+    families = (details.get("family"), *(details.get("families") or ()))
+    name = str(item.get("id") or item.get("name"))
+    return not _NO_CHAT.search(name) and not any("bert" in str(family) for family in families)
 
 
 def starter(usable: Sequence[Discovered]) -> str:
@@ -168,4 +183,4 @@ def _tell(path: Path, usable: Sequence[Discovered], specs: Sequence[ProviderSpec
         note(f"  to use a real model, add its provider to the file{looked}")
     default = _default(usable)
     note(f"  requests go to {default}" if default else "  no model could be chosen: set Router.default in the file")
-    note('  next: "ccr code" runs Claude Code through it; after a change of the file: "ccr restart"')
+    note('  next: "ccr code" runs Claude Code through it; a change of the file takes effect by itself')

@@ -2,7 +2,8 @@
 
 Rules: packages go into the environment that this ``ccr`` runs in, by the program that made it (pip, uv or pipx), and
 nothing is installed into an environment of the system.  The lock file ``plugins.lock`` in ccr's folder notes each
-installed plugin with its version and a digest of its files; ``ccr plugins audit`` compares.
+installed plugin with its version and a digest of its files; ``ccr plugins audit`` compares, and so does a start where
+the configuration's ``plugins_lock`` says so, before anything of a plugin is imported.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ccr_core.errors import CcrError
+from ccr_core.errors import CcrError, ConfigError
 
 LOCK = "plugins.lock"
 GROUPS = ("ccr", "ccr.commands")
@@ -109,8 +111,11 @@ class Installed:
         return {"version": self.version, "sha256": self.digest, "source": self.source}
 
 
-def installed() -> dict[str, Installed]:
-    """The installed distributions with entry points of ours, by canonical name.  Nothing of them is imported."""
+def installed(skip: Container[str] = ()) -> dict[str, Installed]:
+    """The installed distributions with entry points of ours, by canonical name.  Nothing of them is imported.
+
+    The files of those in ``skip`` are not read: they come without a digest.
+    """
     importlib.invalidate_caches()
     found: dict[str, Installed] = {}
     for dist in importlib.metadata.distributions():
@@ -122,7 +127,7 @@ def installed() -> dict[str, Installed]:
             name = normal(dist.name)
             if name in found:  # the first on the path counts
                 continue
-            in_place = bool(direct.get("dir_info", {}).get("editable"))
+            in_place = name in skip or bool(direct.get("dir_info", {}).get("editable"))
             found[name] = Installed(
                 name,
                 dist.version,
@@ -208,6 +213,27 @@ class Difference:
     version: str
     noted: str = ""
 
+    def __str__(self) -> str:
+        match self.state:
+            case "other version":
+                return f"version {self.version}, but {self.noted} was noted"
+            case "missing":
+                return f"version {self.noted} was noted, but it is not installed"
+            case "not noted":
+                return f"version {self.version} is installed, but was not noted"
+            case "changed":
+                return f"files of version {self.version} were changed since they were noted"
+        return f"version {self.version} is as it was noted" + (" (in place)" if self.state == "in place" else "")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, for listings."""
+        return {
+            "distribution": self.name,
+            "state": self.state,
+            "version": self.version,
+            "noted": self.noted or None,
+        }
+
     @property
     def wrong(self) -> bool:
         """Whether somebody should look."""
@@ -232,3 +258,43 @@ def compare(noted: Mapping[str, Mapping[str, Any]], found: Mapping[str, Installe
             state = "same" if there.digest == entry.get("sha256") else "changed"
             result.append(Difference(name, state, there.version, then))
     return result
+
+
+def differences(
+    folder: Path, disabled: Iterable[str] = (), environ: Mapping[str, str] = os.environ
+) -> tuple[Difference, ...]:
+    """What is not as ``plugins.lock`` has it, among the plugins that would be loaded.
+
+    Left out are distributions of which every plugin is in ``disabled`` (by its name or the distribution's), or not
+    chosen by ``CCR_PLUGINS``: they are not imported.  ``CcrError`` if the lock file cannot be read.
+    """
+    found = installed(skip=own())
+    out = {normal(name) for name in disabled}
+    chosen = environ.get("CCR_PLUGINS")
+    only = None if chosen is None else {normal(name.strip()) for name in chosen.split(",") if name.strip()}
+
+    def loaded(each: Difference) -> bool:
+        there = found.get(each.name)
+        points = {normal(name) for name in there.plugins} if there is not None else set()
+        if each.name in out or (points and points <= out):
+            return False
+        return only is None or bool(only & {each.name, *points})
+
+    return tuple(each for each in compare(read_lock(folder), found) if each.wrong and loaded(each))
+
+
+def enforce(folder: Path, mode: str, disabled: Iterable[str]) -> None:
+    """Do what ``plugins_lock`` says: nothing (``off``), a warning, or ``ConfigError`` where something differs."""
+    if mode == "off":
+        return
+    wrong = differences(folder, disabled)
+    if not wrong:
+        return
+    rows = "\n".join(f"  {each.name}: {each}" for each in wrong)
+    text = f"the installed plugins are not those of {folder / LOCK}:\n{rows}\n"
+    step = "look at them with: ccr plugins audit; if all is as it should be: ccr plugins audit --accept"
+    if mode == "enforce":
+        raise ConfigError(f'{text}plugins_lock is "enforce", so they are not used; {step}')
+    from ccr_core.cli.output import note
+
+    note(f"warning: {text}{step}")

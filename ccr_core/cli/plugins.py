@@ -387,7 +387,8 @@ def audit(accept: bool, as_json: bool) -> int:
 
     "ccr plugins install" notes version and SHA-256 of the files of each plugin in plugins.lock. This names those that
     are changed, missing, of another version, or not noted; plugins that ccr is made of need no note. What is installed
-    in place (pip install -e) cannot be compared.
+    in place (pip install -e) cannot be compared. With plugins_lock: "enforce" in the configuration the router does not
+    start while something differs; with "warn" it says so.
 
     \b
     Examples:
@@ -409,11 +410,7 @@ def audit(accept: bool, as_json: bool) -> int:
     differences = packages.compare(packages.read_lock(home()), found)
     wrong = any(each.wrong for each in differences)
     if as_json:
-        rows = [
-            {"distribution": each.name, "state": each.state, "version": each.version, "noted": each.noted or None}
-            for each in differences
-        ]
-        emit({"ok": not wrong, "plugins": rows})
+        emit({"ok": not wrong, "plugins": [each.to_json() for each in differences]})
         return int(wrong)
     if not differences:
         print("only plugins that ccr is made of are installed")

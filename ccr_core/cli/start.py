@@ -222,6 +222,11 @@ def load(options: Options, path: Path | None) -> tuple[Config, Registry]:
     config = configuration.load(path)
     if options.log_level is not None:
         config = attrs.evolve(config, log_level=options.log_level)
+    if config.plugins_lock != "off":
+        from ccr_core.cli import packages
+
+        # Before anything of a plugin is imported; also at each reload, which may find new ones.
+        packages.enforce(home(), config.plugins_lock, config.disabled_plugins)
     registry = plugins.load(disabled=config.disabled_plugins)
     for plugin in registry.plugins:
         if plugin.state == "failed":
@@ -265,12 +270,13 @@ def stop(timeout: float) -> int:
 def restart(timeout: float, **given: Any) -> int:
     """Stop the router, wait until it is gone, and start it in the background.
 
-    The configuration is checked first: if it cannot be used, the running router is left alone. Without options the
-    router starts with the options it had; with any, with those that are given here.
+    Other changes of the configuration take effect without this. The configuration is checked first: if it cannot be
+    used, the running router is left alone. Without options the router starts with the options it had; with any, with
+    those that are given here.
 
     \b
     Examples:
-      ccr restart                 after a change of the configuration
+      ccr restart                 after an upgrade, or a change of HOST, PORT or LOG_LEVEL
       ccr restart --port 4000     and move it to another port
 
     Exit code: 0 when the new router answers, 1 otherwise.

@@ -7,7 +7,7 @@ import json
 import threading
 import tomllib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -24,11 +24,26 @@ ECHO = ProviderSpec(name="echo", base_url="embedded:echo", models=("echo",), sum
 class Listing(http.server.BaseHTTPRequestHandler):
     """A model server that lists its models as its path says."""
 
-    answers = {"/ollama": {"models": [{"name": "q:8b"}]}, "/openai": {"data": [{"id": "g"}]}, "/other": ["?"]}
+    answers: ClassVar[dict[str, Any]] = {
+        "/ollama": {
+            "models": [
+                {"name": "q:8b", "details": {"family": "qwen3"}},
+                {"name": "nomic-embed-text:latest", "details": {"family": "nomic-bert"}},
+                {"name": "mine", "details": {"family": "bert", "families": ["bert"]}},
+            ]
+        },
+        "/openai": {"data": [{"id": "text-embedding-3"}, {"id": "BAAI/bge-m3"}, {"id": "g"}, {"id": "bge"}]},
+        "/vectors": {"data": [{"id": "all-minilm"}]},
+        "/empty": {"object": "list", "data": []},
+        "/other": ["?"],
+        "/words": {"data": "?", "models": 3},
+        "/health": {"status": "ok"},
+    }
 
     def do_GET(self) -> None:
         found = self.answers.get(self.path)
-        body = json.dumps(found).encode()
+        body = b"<html>hello</html>" if self.path == "/page" else json.dumps(found).encode()
+        found = found or self.path == "/page"
         self.send_response(200 if found else 404)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -50,10 +65,21 @@ def local() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"), [("/ollama", ("q:8b",)), ("/openai", ("g",)), ("/other", ()), ("/missing", None)]
+    ("path", "expected"),
+    [
+        ("/ollama", ("q:8b",)),
+        ("/openai", ("g", "bge")),
+        ("/vectors", ()),
+        ("/empty", ()),
+        ("/other", None),
+        ("/words", None),
+        ("/health", None),
+        ("/page", None),
+        ("/missing", None),
+    ],
 )
 def test_local_server(local: str, path: str, expected: tuple[str, ...] | None) -> None:
-    """The models of a local server are read from either listing; no listing is no model, an error is no server."""
+    """The models to talk with are read from either listing; what answers without a listing is no model server."""
     assert expected == served(local + path)
 
 

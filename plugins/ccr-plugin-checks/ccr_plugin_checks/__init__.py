@@ -130,11 +130,22 @@ def port(ctx: CheckContext) -> Iterator[Finding]:
 
 
 def plugins(ctx: CheckContext) -> Iterator[Finding]:
-    """No plugin has failed."""
+    """No plugin has failed, and all are as plugins.lock has them."""
     failed = [plugin for plugin in ctx.plugins if plugin.get("state") == "failed"]
     for plugin in failed:
         named = f"{plugin.get('distribution')} {plugin.get('version')}".strip()
         yield error(f"plugin {named} failed: {plugin.get('reason')}", f"ccr plugins disable {plugin.get('name')}")
+    mode = ctx.config.get("plugins_lock")
+    if ctx.lock_problem is not None:
+        yield (error if mode == "enforce" else warning)(ctx.lock_problem)
+    for row in ctx.lock:
+        text = f"{row['distribution']} is not as plugins.lock has it: {row['state']}"
+        if mode == "enforce":
+            yield error(f"{text}; so the router does not start", "ccr plugins audit, then: ccr plugins audit --accept")
+        elif mode == "warn" or row["state"] != "not noted":
+            yield warning(text, "ccr plugins audit, then: ccr plugins audit --accept")
+        else:
+            yield note(text, "ccr plugins audit --accept")
     if ctx.plugins and not failed:
         yield ok(f"{sum(plugin.get('state') == 'active' for plugin in ctx.plugins)} plugins are active")
 

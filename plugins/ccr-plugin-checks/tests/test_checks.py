@@ -28,6 +28,7 @@ FACTS = CheckContext(
     url="http://127.0.0.1:3456",
 )
 ECHO = ProviderFacts(name="echo", url="embedded:echo", has_key=False, embedded=True)
+UNLIKE = {"distribution": "d", "state": "changed", "version": "1", "noted": "1"}
 ACME = ProviderFacts(name="acme", url="https://acme.example/v1", has_key=True)
 
 
@@ -92,6 +93,24 @@ def test_hook() -> None:
             plugin.plugins,
             {"plugins": ({"state": "failed", "distribution": "d", "version": "2", "name": "n", "reason": "bad"},)},
             ("error", "plugin d 2 failed: bad", "ccr plugins disable n"),
+        ),
+        (plugin.plugins, {"lock": (UNLIKE,)}, ("warning", "d is not as plugins.lock has it: changed", "--accept")),
+        (
+            plugin.plugins,
+            {"lock": (UNLIKE,), "config": {"plugins_lock": "enforce"}},
+            ("error", "d is not as plugins.lock has it: changed; so the router does not start", "ccr plugins audit"),
+        ),
+        (plugin.plugins, {"lock": ({**UNLIKE, "state": "not noted"},)}, ("note", "not noted", "--accept")),
+        (
+            plugin.plugins,
+            {"lock": ({**UNLIKE, "state": "not noted"},), "config": {"plugins_lock": "warn"}},
+            ("warning", "not noted", "--accept"),
+        ),
+        (plugin.plugins, {"lock_problem": "cannot read it"}, ("warning", "cannot read it", "")),
+        (
+            plugin.plugins,
+            {"lock_problem": "cannot read it", "config": {"plugins_lock": "enforce"}},
+            ("error", "cannot read it", ""),
         ),
         (
             plugin.environment,

@@ -292,7 +292,7 @@ def status(provider: str | None, account: str | None, usage: bool, as_json: bool
     if as_json:
         emit({"accounts": rows, "store": place.store.where()})
     else:
-        _print(rows)
+        _print(rows, provider)
         for row in rows:
             for window in row["windows"]:
                 resets = f", until {_time(window['resets'])}" if window["resets"] else ""
@@ -402,9 +402,9 @@ def _rows(place: _Place, provider: str | None) -> list[dict[str, Any]]:
 _COLOURS: Mapping[str, str] = {"active": "green", "refreshable": "green", "cooling": "yellow", "needs_login": "red"}
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print(rows: list[dict[str, Any]], provider: str | None = None) -> None:
     if not rows:
-        print("nobody is signed in; sign in with: ccr auth login PROVIDER")
+        print(f"nobody is signed in; sign in with: ccr auth login {provider or 'PROVIDER'}")
         return
     shown = []
     for row in rows:

@@ -95,6 +95,8 @@ def fetch(source: str, into: Path, proxy: str | None = None) -> Fetched:
                 raise CcrError(f"{path} is larger than {MOST_DOWNLOAD >> 20} MB; that is no preset")
             unpack(path.read_bytes(), into, str(path))
             return Fetched(name=path.stem, source=str(path.resolve()), kind="local")
+        if not path.exists():
+            raise CcrError(f"there is no folder or file {source}")
         raise CcrError(f"{source} is neither a folder with a {FILE} nor a zip file")
     if urlsplit(source).path.endswith(".zip"):
         unpack(download(source, proxy), into, source)
@@ -259,7 +261,8 @@ def download(url: str, proxy: str | None = None) -> bytes:
     except urllib.error.HTTPError as error:
         raise CcrError(f"cannot get {url}: status {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise CcrError(f"cannot get {url}: {getattr(error, 'reason', None) or error}") from error
+        reason = getattr(error, "reason", None) or error
+        raise CcrError(f"cannot get {url}: {getattr(reason, 'strerror', None) or reason}") from error
     if len(data) > MOST_DOWNLOAD:
         raise CcrError(f"{url} is larger than {MOST_DOWNLOAD >> 20} MB; that is no preset")
     return bytes(data)

@@ -81,7 +81,7 @@ def ensure(path: Path | None, env: Mapping[str, str] = os.environ) -> Path:
         if (found := find().path) is not None:  # somebody else was faster
             return found
         raise
-    _tell(target, usable, specs)
+    _tell(target, usable)
     return target
 
 
@@ -168,19 +168,17 @@ def _default(usable: Sequence[Discovered]) -> str | None:
     return next((f"{each.spec.name},{each.models[0]}" for each in usable if each.models), None)
 
 
-def _tell(path: Path, usable: Sequence[Discovered], specs: Sequence[ProviderSpec]) -> None:
+def _tell(path: Path, usable: Sequence[Discovered]) -> None:
     note(f"there was no configuration, so a first one is written: {path}")
     for each in usable:
         count = len(each.models)
         models = "1 model" if count == 1 else f"{count} models" if count else "name its models in the file"
         note(f"  {each.spec.name}: {each.how}; {models}")
-    keys = ", ".join(dict.fromkeys(spec.key_env for spec in specs if spec.key_env))
     if not any(each.spec.name != ECHO for each in usable):
         note("  no provider key in the environment and no model server on this machine were found")
         if usable:
             note("  until there is one, the built-in echo model answers: it only shows that everything works")
-        looked = f" (keys are looked for in {keys})" if keys else ""
-        note(f"  to use a real model, add its provider to the file{looked}")
+        note("  to use a real model: ccr provider add NAME (ccr provider list --presets lists them), or ccr model")
     default = _default(usable)
     note(f"  requests go to {default}" if default else "  no model could be chosen: set Router.default in the file")
     note('  next: "ccr code" runs Claude Code through it; a change of the file takes effect by itself')

@@ -173,6 +173,9 @@ def run(args: Sequence[str]) -> int:
         args = [*args[1:], "--help"]
     try:
         result = group.main(args, prog_name="ccr", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        note(error.format_message())
+        return error.exit_code
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             note(error.ctx.get_usage())

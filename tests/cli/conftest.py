@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from terminals import Terminal
 
 LIMIT = 60.0
 """Seconds that any one command may take."""
@@ -71,6 +72,11 @@ class Ccr:
         self.started.append(child)
         return child
 
+    def terminal(self, *args: str, env: Mapping[str, str] | None = None) -> Terminal:
+        """Run `ccr args` at a pseudo-terminal; to be used in a `with` statement."""
+        command = [sys.executable, "-m", "ccr_core.cli", *args]
+        return Terminal(command, {**self.env, **(env or {})}, self.root)
+
     def write_config(self, data: Mapping[str, Any], name: str = "config.json") -> Path:
         """Write a configuration; the port is any free one unless the data say otherwise."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -120,6 +126,28 @@ def ccr(tmp_path: Path) -> Iterator[Ccr]:
     program = Ccr(tmp_path)
     yield program
     program.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ccr]:
+    """A program for all tests of a module that only look: what it runs, and where it keeps its files, is one."""
+    program = Ccr(tmp_path_factory.mktemp("shared"))
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def make_ccr() -> Iterator[Callable[[Path], Ccr]]:
+    """Make a program of its own in a folder, where `ccr` is one that others use, too."""
+    made: list[Ccr] = []
+
+    def make(folder: Path) -> Ccr:
+        made.append(Ccr(folder))
+        return made[-1]
+
+    yield make
+    for program in made:
+        program.close()
 
 
 @pytest.fixture

@@ -2,81 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
-import re
-import select
-import signal
-import struct
-import subprocess
-import sys
-import termios
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-DOWN, ENTER, CTRL_C = "\x1b[B", "\r", "\x03"
-SECONDS = 40.0
-
-
-class Terminal:
-    """A program at a pseudo-terminal of its own."""
-
-    def __init__(self, ccr: Any, *args: str) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "ccr_core.cli", *args],
-            env={**ccr.env, "TERM": "xterm", "NO_COLOR": "1", "PROMPT_TOOLKIT_NO_CPR": "1"},
-            cwd=ccr.root,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.shown = ""
-        self.end = time.monotonic() + SECONDS
-
-    def until(self, text: str) -> str:
-        """Read until ``text`` is shown; what was shown up to it is then forgotten."""
-        while text not in (plain := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.shown)):
-            if not self._read():
-                raise AssertionError(f"{text!r} was not shown, but:\n{plain}")
-        self.shown = plain.partition(text)[2]
-        return plain
-
-    def _read(self) -> bool:
-        if not select.select([self.master], [], [], max(0.0, self.end - time.monotonic()))[0]:
-            return False
-        try:
-            data = os.read(self.master, 65536)
-        except OSError:  # the other end is closed
-            return False
-        self.shown += data.decode(errors="replace")
-        return bool(data)
-
-    def press(self, *keys: str) -> None:
-        """Press keys, with a moment between them as a person has."""
-        for key in keys:
-            os.write(self.master, key.encode())
-            time.sleep(0.1)
-
-    def wait(self) -> int:
-        """The exit code."""
-        while self._read():
-            pass
-        return self.child.wait(SECONDS)
-
-    def close(self) -> None:
-        if self.child.poll() is None:
-            os.killpg(self.child.pid, signal.SIGKILL)
-            self.child.wait(SECONDS)
-        os.close(self.master)
+from terminals import CTRL_C, DOWN, ENTER, Terminal
 
 
 @pytest.fixture
@@ -84,11 +15,10 @@ def terminal(ccr: Any) -> Iterator[Terminal]:
     """The dialog, with a configuration of two models."""
     up = {"name": "up", "api_base_url": "http://127.0.0.1:1/v1/messages", "api_key": "k", "models": ["m", "other"]}
     ccr.write_config({"Providers": [up, {"name": "echo", "models": ["echo"]}], "Router": {"default": "up,m"}})
-    running = Terminal(ccr, "model")
-    running.until("default  up,m")
-    running.until("What now?")
-    yield running
-    running.close()
+    with ccr.terminal("model", env={"NO_COLOR": "1"}) as running:
+        running.until("default  up,m")
+        running.until("What now?")
+        yield running
 
 
 def written(ccr: Any) -> dict[str, Any]:
@@ -205,9 +135,8 @@ def asking(ccr: Any) -> Iterator[Terminal]:
     folder = ccr.root / "asking"
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(ASKING))
-    running = Terminal(ccr, "preset", "install", str(folder))
-    yield running
-    running.close()
+    with ccr.terminal("preset", "install", str(folder), env={"NO_COLOR": "1"}) as running:
+        yield running
 
 
 def up_to_the_last(terminal: Terminal) -> None:

@@ -33,8 +33,8 @@ WELCOME = """\
 This is the echo model that is built into ccr. Your client reaches the router, and answers come back: everything works.
 
 No real model has answered. To get one, add a provider with its API key to the configuration file (`ccr config path`
-prints where it is) and set `Router.default` to "provider,model"; a running router takes that up by itself. Write "help" to see what I can do
-without one."""
+prints where it is) and set `Router.default` to "provider,model"; a running router takes that up by itself. Write "help"
+to see what I can do without one."""
 
 _PIECE = re.compile(r"\s*\S{1,8}|\s+")
 """What counts as one token of an answer: up to eight letters, and the space before them."""

@@ -8,7 +8,6 @@ vendors in the tests of their plugins.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,10 @@ from terminals import CTRL_C, CTRL_D, DOWN, ENTER
 
 from ccr_core import __version__
 
-WORDS = [
-    "-h",
-    "-v",
-    "activate",
-    "auth",
-    "code",
-    "env",
-    "help",
-    "install",
-    "model",
-    "preset",
-    "restart",
-    "start",
-    "status",
-    "statusline",
-    "stop",
-    "version",
-]
+WORDS = {
+    *("-h", "-v", "activate", "auth", "code", "env", "help", "install", "model", "preset"),
+    *("restart", "start", "status", "statusline", "stop", "version"),
+}
 """The first words of the older tool (`ui` comes with the plugin of that name)."""
 
 CONFIG = {
@@ -54,14 +39,14 @@ STATUS = json.dumps({"model": {"display_name": "Opus"}, "workspace": {"current_d
 
 
 @pytest.fixture(scope="module")
-def ccr(shared: Any) -> Iterator[Any]:
+def ccr(shared: Any) -> Any:
     """A router that runs, a client that ends with 7, and a preset that is called mine."""
     shared.client(CLIENT)
     shared.write_config(CONFIG)
     shared.ok("preset", "export", "mine", "--description", "a preset", "--author", "me", "--tags", "a,b")
     shared.ok("preset", "install", "mine", "--answers", "-", input='{"up_api_key": "$UP_KEY"}')
     shared.ok("start", "-d")
-    yield shared
+    return shared
 
 
 def test_life(tmp_path: Path, make_ccr: Any) -> None:
@@ -232,4 +217,4 @@ def test_no_command_is_left_out() -> None:
     """The tests above begin with every word of the older tool."""
     (mark,) = (mark for mark in test_command.pytestmark if mark.name == "parametrize")  # type: ignore[attr-defined]
     typed = {args.partition(" ")[0] for args, _, _ in mark.args[1]}
-    assert set() == set(WORDS) - typed - {"model", "restart", "start", "statusline", "stop"}
+    assert set() == WORDS - typed - {"model", "restart", "start", "statusline", "stop"}

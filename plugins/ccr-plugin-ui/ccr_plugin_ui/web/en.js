@@ -1,0 +1,4 @@
+// The texts of the page in English.
+export default {
+  "loading": "Loading…"
+}

@@ -1,0 +1,179 @@
+"""How the files of the web UI are served, and what they may and may not hold."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import ccr_plugin_ui
+import pytest
+from ccr_plugin_ui.site import POLICY, TYPES, WEB, Site, read
+
+BUDGET = 200_000
+FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
+SCRIPTS = [path for path in FILES if path.suffix == ".js"]
+
+
+def get(path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    """What the site answers."""
+    given = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    status, got, content = Site().answer(method, path, given)
+    return status, {name.decode(): value.decode() for name, value in got}, content
+
+
+def table(language: str) -> dict[str, str]:
+    """The texts of a language: the module is JSON behind `export default`."""
+    text = (WEB / f"{language}.js").read_text("utf-8").partition("export default")[2]
+    found: dict[str, str] = json.loads(text)
+    return found
+
+
+def test_hook() -> None:
+    """The plugin offers one page, which everyone may load: it holds no data."""
+    assert [("ui", "/ui", "open", True)] == [
+        (page.name, page.mount, page.access, page.default) for page in ccr_plugin_ui.ccr_pages()
+    ]
+
+
+@pytest.mark.parametrize("path", ["/ui/", "/ui/index.html"])
+def test_index(path: str) -> None:
+    """The page comes with the policy that keeps everything else out."""
+    status, headers, content = get(path)
+
+    assert 200 == status
+    assert (WEB / "index.html").read_bytes() == content
+    assert {
+        "content-type": "text/html; charset=utf-8",
+        "content-length": str(len(content)),
+        "content-security-policy": POLICY,
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-cache",
+    }.items() <= headers.items()
+
+
+def test_policy() -> None:
+    """Nothing but this router's own scripts, styles, pictures and data; no frames, forms or bases."""
+    rules = dict(part.strip().split(" ", 1) for part in POLICY.split(";"))
+
+    assert {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self' data:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    } == rules
+
+
+def test_slash_is_added() -> None:
+    """The address without a slash leads to the one with it, on which relative addresses rest."""
+    status, headers, _ = get("/ui")
+
+    assert (308, "/ui/") == (status, headers["location"])
+
+
+def test_unchanged_is_not_sent_again() -> None:
+    """A browser that has the file is told so; one with an older file gets the new one."""
+    _, headers, content = get("/ui/app.js")
+
+    assert (304, b"") == get("/ui/app.js", if_none_match=f'"other", W/{headers["etag"]}')[::2]
+    assert (200, content) == get("/ui/app.js", if_none_match='"other"')[::2]
+
+
+def test_head_has_no_body() -> None:
+    """HEAD is answered as GET, without the content."""
+    _, expected, content = get("/ui/app.css")
+    status, headers, body = get("/ui/app.css", "HEAD")
+
+    assert (200, expected, b"") == (status, headers, body)
+    assert str(len(content)) == headers["content-length"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ui/../site.py",
+        "/ui/../../ccr_plugin_ui/site.py",
+        "/ui/..%2fsite.py",
+        "/ui//etc/passwd",
+        "/ui/./app.js",
+        "/ui/views/../app.js",
+        "/ui/app.js/",
+        "/ui/views",
+        "/ui/py.typed",
+        "/uix/app.js",
+        "/app.js",
+        "/ui/app.js\0",
+    ],
+)
+def test_nothing_else_is_served(path: str) -> None:
+    """Only the names of the table are answered: no other folder, no listing, no near miss."""
+    assert 404 == get(path)[0]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_other_methods_are_refused(method: str) -> None:
+    """Files are read, never written."""
+    status, headers, _ = get("/ui/", method)
+
+    assert (405, "GET, HEAD") == (status, headers["allow"])
+
+
+def test_only_known_kinds_are_in_the_folder() -> None:
+    """Whatever is in the folder is served, with the right type."""
+    assert {path.relative_to(WEB).as_posix() for path in FILES} | {""} == set(read())
+    assert set() == {path.suffix for path in FILES} - set(TYPES)
+
+
+def test_size() -> None:
+    """All files together are under 200 kB, as they are."""
+    assert BUDGET > sum(path.stat().st_size for path in FILES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_comes_from_elsewhere(path: Path) -> None:
+    """No file names another server; names of XML and of the services' documentation are no addresses to load."""
+    text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+
+    assert [] == re.findall(r"""(?:https?:)?//[\w-]+\.[\w.-]+[^\s'"`]*""", re.sub(r"^\s*//.*$", "", text, flags=re.M))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_markup_and_no_code_from_text(path: Path) -> None:
+    """Texts of requests, plugins and files are shown as text: nothing is parsed as HTML or run as code."""
+    banned = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\('style'|\bstyle:"
+
+    assert [] == re.findall(banned, path.read_text("utf-8"))
+
+
+def test_no_inline_script_or_style() -> None:
+    """The policy would not let them run."""
+    text = (WEB / "index.html").read_text("utf-8")
+
+    assert [] == re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_syntax(path: Path, tmp_path: Path) -> None:
+    """Every module can be parsed."""
+    module = tmp_path / f"{path.stem}.mjs"
+    module.write_bytes(path.read_bytes())
+    done = subprocess.run(["node", "--check", str(module)], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_languages_have_the_same_keys() -> None:
+    """A text that one language has, the other has, with the same places for values."""
+    english, chinese = table("en"), table("zh")
+
+    assert sorted(english) == sorted(chinese)
+    assert {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in english.items()} == {
+        key: sorted(re.findall(r"\{\w+\}", text)) for key, text in chinese.items()
+    }

@@ -156,6 +156,7 @@ def _offered(registry: Registry) -> Iterator[tuple[str, Any]]:
         "check": registry.checks,
         "sign-in": registry.auth,
         "token store": registry.token_stores,
+        "page": registry.pages,
     }
     for kind, values in kinds.items():
         for contributed in values.values():

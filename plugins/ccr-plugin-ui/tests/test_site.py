@@ -13,6 +13,7 @@ import pytest
 from ccr_plugin_ui.site import POLICY, TYPES, WEB, Site, read
 
 BUDGET = 200_000
+NODE = shutil.which("node") or ""
 FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
 
@@ -146,7 +147,9 @@ def test_nothing_comes_from_elsewhere(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_no_markup_and_no_code_from_text(path: Path) -> None:
     """Texts of requests, plugins and files are shown as text: nothing is parsed as HTML or run as code."""
-    banned = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\('style'|\bstyle:"
+    banned = (
+        r"(?:inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setAttribute\('style'|\bstyle:"
+    )
 
     assert [] == re.findall(banned, path.read_text("utf-8"))
 
@@ -158,13 +161,12 @@ def test_no_inline_script_or_style() -> None:
     assert [] == re.findall(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SCRIPTS if NODE else [], ids=lambda path: path.name)
 def test_syntax(path: Path, tmp_path: Path) -> None:
-    """Every module can be parsed."""
+    """Every module can be parsed (where there is no node, the tests in a browser find out)."""
     module = tmp_path / f"{path.stem}.mjs"
     module.write_bytes(path.read_bytes())
-    done = subprocess.run(["node", "--check", str(module)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([NODE, "--check", str(module)], capture_output=True, text=True, timeout=60, check=False)
 
     assert (0, "") == (done.returncode, done.stderr)
 

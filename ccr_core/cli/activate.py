@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -30,8 +31,8 @@ def _in_quotes(text: str) -> str:
 
 
 def _doubled(text: str) -> str:
-    """For PowerShell: inside single quotes only the quote is special, and is doubled."""
-    return "'" + text.replace("'", "''") + "'"
+    """For PowerShell: inside single quotes only the quotes are special, the typographic ones too, and are doubled."""
+    return "'" + re.sub("['\u2018-\u201b]", lambda match: match[0] * 2, text) + "'"
 
 
 SHELLS: Mapping[str, Shell] = {

@@ -85,11 +85,11 @@ def complete(words: Sequence[str]) -> int:
 
 def candidates(words: Sequence[str]) -> Iterator[str]:
     """What the last of the words may become; the words are those after ``ccr``."""
-    from ccr_core.cli.group import COMMANDS, group
+    from ccr_core.cli.group import COMMANDS, contributed, group
 
     *before, last = words or [""]
     if not before:
-        yield from _starting((*(name for name in COMMANDS), *presets(), *_options(group)), last)
+        yield from _starting((*COMMANDS, *contributed(), *presets(), *_options(group)), last)
         return
     command: click.Command = group
     path: list[str] = []
@@ -115,7 +115,7 @@ def candidates(words: Sequence[str]) -> Iterator[str]:
         return
     option = next((each for each in _params(command, click.Option) if rest and rest[-1] in each.opts), None)
     if option is not None and not option.is_flag:
-        yield from _starting(_choices(option), last)
+        yield from _asked(option, ctx, last, _positional(command, rest))
         return
     arguments = _params(command, click.Argument)
     given = _positional(command, rest)
@@ -127,11 +127,24 @@ def candidates(words: Sequence[str]) -> Iterator[str]:
     source = NAMES.get(f"{name} {argument.name}")
     if source is not None:
         yield from _starting(source(given), last)
-    yield from _starting(_choices(argument), last)
+    elif argument.name and ctx.command is command:
+        yield from _asked(argument, ctx, last, given)
+    else:
+        yield from _starting(_choices(argument), last)
 
 
 def _params(command: click.Command, kind: type[Any]) -> list[Any]:
     return [param for param in command.params if isinstance(param, kind) and not getattr(param, "hidden", False)]
+
+
+def _asked(param: click.Parameter, ctx: click.Context, last: str, given: Sequence[str]) -> Iterator[str]:
+    """What the command itself knows of a value: its choices, or such as accounts, which may take longer.
+
+    Names of files are left to the shell.
+    """
+    names = [each.name for each in _params(ctx.command, click.Argument)]
+    ctx.params.update({name: value for name, value in zip(names, given, strict=False) if name is not None})
+    return _starting((item.value for item in param.shell_complete(ctx, last) if item.type == "plain"), last)
 
 
 def _options(command: click.Command) -> list[str]:

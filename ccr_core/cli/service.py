@@ -81,8 +81,6 @@ def systemd_unit(words: Sequence[str], folder: Path) -> str:
     return f"""\
 [Unit]
 Description=ccr, a local router between Claude Code and models
-Wants=network-online.target
-After=network-online.target
 
 [Service]
 Type=exec

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,41 +14,74 @@ from ccr_core.cli.activate import SHELLS
 UGLY = "a'b\"c$HOME`id`\\ d;e"
 
 
-def evaluated(ccr: Any, code: str, show: str, env: dict[str, str]) -> str:
-    """What a POSIX shell prints after `eval`."""
+POSIX = """
+eval "$(ccr activate)"
+say() { printf '%s|%s|%s|%s\\n' "$ANTHROPIC_AUTH_TOKEN" "$ANTHROPIC_BASE_URL" "$NO_PROXY" "${ANTHROPIC_API_KEY-gone}"; }
+say
+eval "$(ccr env)"
+say
+eval "$(ccr activate --unset)"
+env
+"""
+FISH = """
+function say
+    set -q ANTHROPIC_API_KEY; or set -l ANTHROPIC_API_KEY gone
+    printf '%s|%s|%s|%s\\n' "$ANTHROPIC_AUTH_TOKEN" "$ANTHROPIC_BASE_URL" "$NO_PROXY" "$ANTHROPIC_API_KEY"
+end
+ccr activate --shell fish | source
+say
+ccr env --shell fish | source
+say
+ccr activate --shell fish --unset | source
+env
+"""
+SCRIPTS = {"sh": POSIX, "dash": POSIX, "bash": POSIX, "zsh": POSIX, "fish": FISH}
+HERE = [shell for shell in SCRIPTS if shell == "sh" or shutil.which(shell)]
+"""The shells of this machine; CI has all of them."""
+
+
+@pytest.mark.parametrize("shell", HERE)
+@pytest.mark.parametrize("key", [f"{UGLY}\nline ~ \u2018typographic\u2019 *", "-n"])
+def test_shells(ccr: Any, shell: str, key: str) -> None:
+    """As the page says it, a real shell takes the values literally, drops what conflicts, and can take it all back."""
+    ccr.write_config({"PORT": 4567, "APIKEY": "$UGLY"})
+    program = ccr.bin / "ccr"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ccr_core.cli "$@"\n')
+    program.chmod(0o755)
     done = subprocess.run(
-        ["sh", "-c", f'eval "$1"; {show}', "sh", code],
-        env={"PATH": ccr.env["PATH"], **env},
+        [shell, "-c", SCRIPTS[shell]],
+        env={**ccr.env, "UGLY": key, "NO_PROXY": "corp.example", "ANTHROPIC_API_KEY": "x"},
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=60,
     )
-    return done.stdout
+    expected = f"{key}|http://127.0.0.1:4567|corp.example,127.0.0.1,localhost|gone\n"
+    assert done.stdout.startswith(expected * 2), done.stdout + done.stderr
+    after = done.stdout.removeprefix(expected * 2).splitlines()
+    assert [] == [line for line in after if line.startswith(("ANTHROPIC", "CLAUDE", "DISABLE", "API_"))]
+    assert "NO_PROXY=corp.example" in after
 
 
-def test_posix(ccr: Any) -> None:
-    """A shell takes the values literally, whatever is in the key, and drops what conflicts."""
-    ccr.write_config({"PORT": 4567, "APIKEY": "$UGLY"})
-    env = {"NO_PROXY": "corp.example", "UGLY": UGLY}
-    code = ccr.ok("activate", env=env)
-    show = 'printf "%s|%s|%s|%s" "$ANTHROPIC_AUTH_TOKEN" "$ANTHROPIC_BASE_URL" "$NO_PROXY" "${ANTHROPIC_API_KEY-gone}"'
-    expected = f"{UGLY}|http://127.0.0.1:4567|corp.example,127.0.0.1,localhost|gone"
-    assert expected == evaluated(ccr, code, show, {"ANTHROPIC_API_KEY": "x"})
-    assert code == ccr.ok("env", env=env)
+def powershell(text: str) -> str:
+    """What PowerShell makes of a text in single quotes, by its documented rule: two quotes, of any shape, are one."""
+    quotes = "'\u2018\u2019\u201a\u201b"
+    assert text[0] in quotes
+    assert text[-1] in quotes
+    inner, made = text[1:-1], ""
+    while inner:
+        if inner[0] in quotes:
+            assert inner[1] in quotes, f"the text ends before {inner!r}"
+            inner = inner[1:]
+        made, inner = made + inner[0], inner[1:]
+    return made
 
 
-def test_unset(ccr: Any) -> None:
-    """--unset takes back what was set, and leaves the user's part of NO_PROXY."""
-    ccr.write_config({"PORT": 4567})
-    before = {"NO_PROXY": "corp.example"}
-    code = ccr.ok("activate", env=before)
-    after = {"NO_PROXY": "corp.example,127.0.0.1,localhost"}
-    back = ccr.ok("activate", "--unset", env=after)
-    shown = evaluated(ccr, f"{code}\n{back}", "env", before)
-    names = {line.partition("=")[0] for line in shown.splitlines()}
-    assert set() == {name for name in names if name.startswith(("ANTHROPIC", "CLAUDE", "DISABLE", "API_"))}
-    assert "NO_PROXY=corp.example" in shown.splitlines()
+@pytest.mark.parametrize("value", [UGLY, "it's ''two''", "\u2018typographic\u2019 \u201b", "`n $(x) $x", ""])
+def test_powershell(value: str) -> None:
+    """PowerShell has nothing to expand in what it gets, and takes it literally."""
+    name, equals, text = SHELLS["powershell"].set("X", value).partition(" = ")
+    assert ("$env:X", " = ", value) == (name, equals, powershell(text))
 
 
 def test_only_shell_code_on_standard_output(ccr: Any) -> None:

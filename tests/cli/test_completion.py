@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from terminals import Terminal
 
 CONFIG = {
     "Providers": [
@@ -47,12 +50,16 @@ def completed(ccr: Any, *words: str) -> list[str]:
         (["statusline", ""], ["mine"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
         (["activate", "--shell", "f"], ["fish"]),
+        (["auth", "login", "co"], ["codex", "copilot"]),
+        (["auth", "logout", "copilot", "--account", ""], []),
+        (["start", "--config", ""], []),
+        (["auth", "status", "--"], ["--account", "--usage", "--json", "--help"]),
         (["status", ""], []),
         (["nonsense", "x", ""], []),
     ],
 )
 def test_words(ccr: Any, words: list[str], expected: list[str]) -> None:
-    """Commands, options, their values, and names from the configuration."""
+    """Commands, options, their values, and names from the configuration and of sign-ins."""
     ccr.write_config(CONFIG)
     (ccr.folder / "presets" / "mine").mkdir(parents=True)
     assert expected == completed(ccr, *words)
@@ -92,9 +99,7 @@ def test_it_loads_little(ccr: Any) -> None:
 def test_bash(ccr: Any, line: str, expected: list[str]) -> None:
     """The code for bash works in bash, also with names that have colons."""
     ccr.write_config(CONFIG)
-    program = ccr.bin / "ccr"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ccr_core.cli "$@"\n')
-    program.chmod(0o755)
+    install(ccr)
     words = line.replace(":", " : ").split(" ") if ":" in line else line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     script = (
@@ -109,6 +114,43 @@ def test_bash(ccr: Any, line: str, expected: list[str]) -> None:
 def test_other_shells(ccr: Any, shell: str) -> None:
     """The code for the other shells asks the same program."""
     assert "ccr __complete" in ccr.ok("completion", shell)
+
+
+def install(ccr: Any) -> None:
+    """Put `ccr` on the path."""
+    program = ccr.bin / "ccr"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ccr_core.cli "$@"\n')
+    program.chmod(0o755)
+
+
+LINES = [("ccr statusl", "statusline"), ("ccr model set default local,q", "local,qwen:7b"), ("ccr plugin en", "enable")]
+
+
+# CI has both shells.
+@pytest.mark.parametrize(("line", "expected"), LINES if shutil.which("fish") else [])
+def test_fish(ccr: Any, line: str, expected: str) -> None:
+    """The code for fish works in fish."""
+    ccr.write_config(CONFIG)
+    install(ccr)
+    script = f"ccr completion fish | source; complete -C {shlex.quote(line)}"
+    done = subprocess.run(["fish", "-c", script], env=ccr.env, capture_output=True, text=True, timeout=60, check=True)
+    assert [expected] == done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES if shutil.which("zsh") else [])
+def test_zsh(ccr: Any, line: str, expected: str) -> None:
+    """The code for zsh works in zsh, at a terminal, where the tabulator is pressed."""
+    ccr.write_config(CONFIG)
+    install(ccr)
+    with Terminal(["zsh", "-f", "-i"], {**ccr.env, "PS1": "> "}, ccr.root) as terminal:
+        terminal.until("> ")
+        terminal.press("autoload -Uz compinit && compinit -u -D\r")
+        terminal.press('eval "$(ccr completion zsh)"; echo rea""dy\r')
+        terminal.until("ready\n")
+        terminal.until("> ")
+        terminal.press(f"{line}\t")
+        terminal.until(line)
+        terminal.until(expected.removeprefix(line.split()[-1]))
 
 
 def test_unknown_shell(ccr: Any) -> None:

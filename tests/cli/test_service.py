@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import plistlib
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -137,6 +139,25 @@ def test_unit() -> None:
     assert '"CCR_HOME=/h o/%%x"' == lines["Environment"]
     assert "-/h o/%%x/service.env" == lines["EnvironmentFile"]
     assert ("on-failure", "0077", "default.target") == (lines["Restart"], lines["UMask"], lines["WantedBy"])
+
+
+@pytest.mark.parametrize("folder", ["home", "it's a 100% odd \\ folder"] if shutil.which("systemd-analyze") else [])
+def test_unit_as_systemd_reads_it(tmp_path: Path, folder: str) -> None:
+    """Systemd's own checker has nothing to say (CI has it); of a misspelt key it would."""
+    unit, runtime = tmp_path / "ccr.service", tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    (tmp_path / folder).mkdir()
+
+    def said(text: str) -> str:
+        unit.write_text(text)
+        words = ["systemd-analyze", "verify", "--user", str(unit)]
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)}
+        done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout + done.stderr
+
+    text = service.systemd_unit([sys.executable, *ODD], tmp_path / folder)
+    assert "" == said(text)
+    assert "Unknown key" in said(text.replace("UMask=", "UMaks="))
 
 
 def test_plist(tmp_path: Path) -> None:

@@ -28,6 +28,22 @@ _HOME = {
         "TokenStoreSpec",
         "TransformerSpec",
     ),
+    "asked": (
+        "AskedThinking",
+        "BUDGETS",
+        "FOREIGN_THINKING",
+        "LEVELS",
+        "answer_schema",
+        "described",
+        "is_server_tool",
+        "level_of",
+        "long_names",
+        "offered_tools",
+        "schema_in_words",
+        "short_name",
+        "thinking_of",
+        "wants_search",
+    ),
     "dialect": (
         "Context",
         "Dialect",
@@ -161,6 +177,20 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     # Named twice so that type checkers see them as exported.
+    from ccr_core.asked import BUDGETS as BUDGETS
+    from ccr_core.asked import FOREIGN_THINKING as FOREIGN_THINKING
+    from ccr_core.asked import LEVELS as LEVELS
+    from ccr_core.asked import AskedThinking as AskedThinking
+    from ccr_core.asked import answer_schema as answer_schema
+    from ccr_core.asked import described as described
+    from ccr_core.asked import is_server_tool as is_server_tool
+    from ccr_core.asked import level_of as level_of
+    from ccr_core.asked import long_names as long_names
+    from ccr_core.asked import offered_tools as offered_tools
+    from ccr_core.asked import schema_in_words as schema_in_words
+    from ccr_core.asked import short_name as short_name
+    from ccr_core.asked import thinking_of as thinking_of
+    from ccr_core.asked import wants_search as wants_search
     from ccr_core.auth import AccountError as AccountError
     from ccr_core.auth import ApiKey as ApiKey
     from ccr_core.auth import Ask as Ask

@@ -25,6 +25,7 @@ _HOME = {
     "plugin": ("check_plugin", "entry_module", "private_uses"),
     "recordings": ("Call", "Expected", "Failure", "Meaning", "Recording", "expected", "whole"),
     "samples": ("PLAIN", "RICH", "SEED", "message", "pieces", "random_pieces", "recut", "steady_ids"),
+    "served": ("Line", "Served", "serving"),
     "steps": ("RuleCase", "Trial", "ask_rule", "check_rule", "check_transformer"),
     "upstream": ("Received", "Upstream", "sse"),
 }
@@ -93,6 +94,9 @@ if TYPE_CHECKING:
     from ccr_core.testing.samples import random_pieces as random_pieces
     from ccr_core.testing.samples import recut as recut
     from ccr_core.testing.samples import steady_ids as steady_ids
+    from ccr_core.testing.served import Line as Line
+    from ccr_core.testing.served import Served as Served
+    from ccr_core.testing.served import serving as serving
     from ccr_core.testing.steps import RuleCase as RuleCase
     from ccr_core.testing.steps import Trial as Trial
     from ccr_core.testing.steps import ask_rule as ask_rule

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import JSON, Context, Request, blocks_of, described
 
 from .families import Family
 from .options import Options
@@ -177,7 +177,7 @@ class _Conversation:
     def _call(self, block: JSON, thoughts: Thoughts) -> JSON:
         ident = str(block.get("id") or "")
         given = block.get("input")
-        name = short_name(str(block.get("name") or ""), self._options.tools.name_max)
+        name = self._name(str(block.get("name") or ""))
         self._open[ident] = name
         call: JSON = {"id": ident} if self._options.tools.ids else {}
         call |= {"name": name, "args": given if isinstance(given, dict) else {}}
@@ -299,27 +299,10 @@ class _Conversation:
         return {"text": f"[{what} omitted]"}
 
     def _described(self, block: JSON) -> str:
-        """A block that the format has no word for, as text."""
-        kind = str(block.get("type"))
-        if kind == "tool_reference":
-            name = short_name(str(block.get("tool_name") or ""), self._options.tools.name_max)
-            return f"The tool {name} is now available."
-        if kind == "search_result":
-            inner = "\n".join(str(one.get("text") or "") for one in blocks_of(block.get("content")))
-            return f"{block.get('title') or ''} ({block.get('source') or ''})\n{inner}"
-        if kind == "compaction":
-            return str(block.get("content") or "")
-        if kind in ("thinking", "redacted_thinking"):
-            self._lost["thinking blocks of another service or model left out"] += 1
-            return ""
-        self._lost[f"{kind} blocks written as text"] += 1
-        if kind in ("server_tool_use", "mcp_tool_use"):
-            return f"[the tool {block.get('name')} was called with {_compact(block.get('input'))}]"
-        content = block.get("content")
-        if kind == "web_search_tool_result" and isinstance(content, list):
-            lines = [f"- {one.get('title')}: {one.get('url')}" for one in content if isinstance(one, dict)]
-            return "\n".join(["[web search results:]", *lines])
-        return f"[{kind}: {_compact({key: value for key, value in block.items() if key != 'type'})}]"
+        return described(block, self._name, self._lost)
+
+    def _name(self, name: str) -> str:
+        return short_name(name, self._options.tools.name_max)
 
     # --- what comes out ----------------------------------------------------------------------------------------
 

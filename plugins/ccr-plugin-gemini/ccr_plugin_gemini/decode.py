@@ -30,6 +30,7 @@ from ccr_core import (
     Request,
     StreamError,
     blocks_of,
+    long_names,
     new_id,
     reading,
 )
@@ -38,7 +39,7 @@ from .errors import read_error
 from .grounding import Grounding, tool_of_google
 from .partial import put
 from .thinking import sealed
-from .tools import long_names
+from .tools import short_name
 
 if TYPE_CHECKING:
     from .dialect import Gemini
@@ -75,7 +76,8 @@ class Decoder(Push[Chunk, Event]):
         self._request = request
         self._ctx = ctx
         self._whole = whole
-        self._names = long_names(request, dialect.settings(ctx).tools.name_max)
+        most = dialect.settings(ctx).tools.name_max
+        self._names = long_names(request, lambda name: short_name(name, most))
         self._thoughtful = request.thinking or bool(request.tools)
         """Whether the client will make something of a thinking block that it did not ask for."""
         self._started = False

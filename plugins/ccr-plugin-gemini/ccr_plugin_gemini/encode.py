@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from ccr_core import JSON, Context, Request
+from ccr_core import JSON, Context, Request, answer_schema, schema_in_words
 
 from . import thinking, tools
 from .contents import contents
@@ -98,13 +96,8 @@ def _limits(request: Request, ctx: Context, options: Options, family: Family) ->
 
 def _format(request: Request, ctx: Context, options: Options, family: Family, tooled: bool) -> tuple[JSON, str]:
     """The fields that ask for an answer of a certain form, and the words that do."""
-    config = request.body.get("output_config")
-    form: Any = config.get("format") if isinstance(config, dict) else None
-    if not isinstance(form, dict):
-        return {}, ""
-    schema = form.get("schema")
-    if form.get("type") != "json_schema" or not isinstance(schema, dict):
-        ctx.note("body", f"unknown output format left out: {form.get('type')}")
+    schema = answer_schema(request, ctx)
+    if schema is None:
         return {}, ""
     way = options.structured
     if way == "auto":
@@ -112,8 +105,7 @@ def _format(request: Request, ctx: Context, options: Options, family: Family, to
         way = "words" if tooled and not family.mixes else "openapi" if 0 < family.generation < 2.5 else "json-schema"
     if way == "words":
         ctx.note("body", "the schema of the answer is only described in words: the model does not take it with tools")
-        words = "Answer with one JSON object that follows this JSON schema, and nothing else:\n"
-        return {}, words + orjson.dumps(schema).decode()
+        return {}, schema_in_words(schema)
     made, lost = (openapi if way == "openapi" else plain)(schema)
     if lost:
         ctx.note("schema", f"output format: simplified: {', '.join(lost)}")

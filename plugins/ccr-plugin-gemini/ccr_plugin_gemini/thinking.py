@@ -26,7 +26,7 @@ from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
+from ccr_core import BUDGETS, JSON, LEVELS, AskedThinking, Context, Request, UpstreamError, seal, thinking_of, unseal
 
 from .families import Family
 from .options import Thinking
@@ -37,50 +37,10 @@ SKIP = "skip_thought_signature_validator"
 SEAL_LIMIT = 256 * 1024
 """The most characters of a sealed signature."""
 
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
-"""The number of thinking tokens that a level stands for."""
-
-
-@attrs.frozen
-class Wish:
-    """What is wanted: thinking at all (``None``: nothing is said), at which level, with how many tokens."""
-
-    on: bool | None = None
-    level: str | None = None
-    budget: int | None = None
-    shown: bool = True
-
-
-def wish_of(request: Request, level: str | None) -> Wish:
-    """What ``request`` wants; ``level`` is that of the route and wins."""
-    if level:
-        number = level.removeprefix("budget:")
-        if number != level:
-            tokens = int(number) if number.isdecimal() else 0
-            return Wish(tokens > 0, _level_of(tokens), tokens)
-        return Wish(level != "none", level)
-    thinking = request.body.get("thinking")
-    thinking = thinking if isinstance(thinking, dict) else {}
-    config = request.body.get("output_config")
-    effort = config.get("effort") if isinstance(config, dict) else None
-    effort = effort if effort in LEVELS else None
-    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
-    shown = thinking.get("display") != "omitted"
-    if kind == "disabled":
-        return Wish(False, "none")
-    if kind == "enabled" and isinstance(budget, int):
-        return Wish(True, effort or _level_of(budget), budget, shown)
-    return Wish(True if kind in ("enabled", "adaptive") else None, effort, None, shown)
-
-
-def _level_of(budget: int) -> str:
-    return next((level for level in LEVELS[:5] if budget <= BUDGETS[level]), "xhigh")
-
 
 def config(request: Request, ctx: Context, options: Thinking, family: Family, limit: int | None) -> tuple[JSON, int]:
     """``thinkingConfig``, and by how many tokens the ``limit`` of the answer must be raised for it."""
-    wish = wish_of(request, ctx.target.level)
+    wish = thinking_of(request, ctx.target.level)
     style = options.style if options.style != "auto" else family.thinking
     if style == "none":
         if wish.on:
@@ -89,8 +49,8 @@ def config(request: Request, ctx: Context, options: Thinking, family: Family, li
     small = limit is not None and limit <= options.room
     if wish.on is None and small:
         # The thoughts would use up the limit before there is an answer.
-        wish = Wish(False, "none")
-    if wish == Wish():
+        wish = AskedThinking(False, "none")
+    if wish == AskedThinking():
         return {}, 0
     out: JSON = {"includeThoughts": True} if wish.on and wish.shown else {}
     if style == "level":
@@ -118,7 +78,7 @@ def _nearest(level: str, known: tuple[str, ...]) -> str | None:
     return min(ranked, key=lambda one: (abs(LEVELS.index(one) - place), LEVELS.index(one)), default=known[0])
 
 
-def _budget(wish: Wish, ctx: Context, options: Thinking, family: Family, limit: int | None) -> int | None:
+def _budget(wish: AskedThinking, ctx: Context, options: Thinking, family: Family, limit: int | None) -> int | None:
     least = options.min_budget if options.min_budget is not None else family.min_budget
     most = options.max_budget if options.max_budget is not None else family.max_budget
     if wish.on is False:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import JSON, Context, Request, is_server_tool, offered_tools
 
 from .families import Family
 from .options import Tools
 from .schema import openapi, plain
-
-PLACEHOLDER = "DeferredToolPlaceholder"
-"""A tool that the client lists for its own service only; it must not be offered."""
 
 _BAD = re.compile(r"[^a-zA-Z0-9_.-]")
 
@@ -26,17 +22,6 @@ def short_name(name: str, most: int) -> str:
     if clean == name and len(name) <= most:
         return name
     return f"{clean[: most - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def long_names(request: Request, most: int) -> dict[str, str]:
-    """Shortened name → name, for the tools of ``request`` whose names are not sent as they are."""
-    names = (str(tool.get("name") or "") for tool in request.tools)
-    return {short: name for name in names if (short := short_name(name, most)) != name}
-
-
-def is_server_tool(tool: JSON) -> bool:
-    """Whether Anthropic's service would run this tool itself."""
-    return tool.get("type") not in (None, "custom")
 
 
 def fields(request: Request, ctx: Context, options: Tools, family: Family) -> JSON:
@@ -87,43 +72,13 @@ def _calling(kind: object, forced: str, ctx: Context, options: Tools, functions:
 
 def _functions(request: Request, ctx: Context, options: Tools, forced: str) -> list[JSON]:
     made: dict[str, JSON] = {}
-    for tool in _offered(request, ctx, forced):
+    for tool in offered_tools(request, ctx, forced):
         function = _function(tool, ctx, options)
         if function["name"] in made:
             ctx.note("tools", f"{tool.get('name')}: offered twice, the second left out")
         else:
             made[function["name"]] = function
     return list(made.values())
-
-
-def _offered(request: Request, ctx: Context, forced: str) -> Iterator[JSON]:
-    """The client's tools that the model is to see now: deferred ones once the conversation knows them.
-
-    Where the search for deferred tools is a server tool, which no other service runs, all of them are shown.
-    """
-    tools = [tool for tool in request.tools if not is_server_tool(tool) and tool.get("name") != PLACEHOLDER]
-    if not any(tool.get("defer_loading") for tool in tools):
-        yield from tools
-        return
-    everything = any(str(tool.get("type") or "").startswith("tool_search") for tool in request.tools)
-    if everything:
-        ctx.note("tools", "all deferred tools are offered: the service has no tool search")
-    known = {forced, *_known(request)}
-    for tool in tools:
-        if everything or not tool.get("defer_loading") or tool.get("name") in known:
-            yield tool
-
-
-def _known(request: Request) -> Iterator[str]:
-    """Names of tools that the conversation refers to or has called."""
-    for message in request.messages:
-        for block in blocks_of(message.get("content")):
-            if block.get("type") == "tool_use":
-                yield str(block.get("name"))
-            elif block.get("type") == "tool_result":
-                for inner in blocks_of(block.get("content")):
-                    if inner.get("type") == "tool_reference":
-                        yield str(inner.get("tool_name"))
 
 
 def _function(tool: JSON, ctx: Context, options: Tools) -> JSON:

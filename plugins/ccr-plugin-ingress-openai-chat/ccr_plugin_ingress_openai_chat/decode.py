@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Headers, RequestError, hints_of, parse_arguments
+from ccr_core import JSON, Headers, Hints, RequestError, hints_of, parse_arguments
+from ccr_core import LEVELS as ALL_LEVELS
 
 from .content import blocks_of_content
 from .request import ChatRequest
@@ -20,7 +21,7 @@ from .tools import choice_of, tools_of
 SESSION_HEADERS = ("session-id", "session_id", "conversation_id", "x-session-id")
 """Headers in which clients name their conversation."""
 
-LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
+LEVELS = ALL_LEVELS[1:]
 """Levels of ``reasoning_effort`` besides ``none``."""
 
 _READ = frozenset(
@@ -70,7 +71,7 @@ def decode(body: JSON, headers: Headers) -> ChatRequest:
     canonical: JSON = {}
     model = body.get("model")
     if model is not None:
-        canonical["model"] = _typed(model, str, "model", "a string")
+        canonical["model"] = typed(model, str, "model", "a string")
     conversation = _Conversation(notes)
     conversation.read(body.get("messages"))
     form, instruction = _format(body.get("response_format"))
@@ -90,26 +91,29 @@ def decode(body: JSON, headers: Headers) -> ChatRequest:
     canonical.update(_thinking(body, form, forced, notes))
     user = body.get("safety_identifier") or body.get("user")
     if user is not None:
-        canonical["metadata"] = {"user_id": _typed(user, str, "user", "a string")}
-    if _typed(body.get("stream"), bool | None, "stream", "true or false"):
+        canonical["metadata"] = {"user_id": typed(user, str, "user", "a string")}
+    if typed(body.get("stream"), bool | None, "stream", "true or false"):
         canonical["stream"] = True
-    options = _typed(body.get("stream_options"), dict | None, "stream_options", "an object") or {}
+    options = typed(body.get("stream_options"), dict | None, "stream_options", "an object") or {}
     left = sorted(name for name, value in body.items() if name not in _READ and value not in _NOTHING)
     if left:
         notes.append(("chat-completions", f"fields without a counterpart left out: {', '.join(left)}"))
-    hints = hints_of(canonical, headers)
-    session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), body.get("prompt_cache_key"))
-    if isinstance(session, str) and session:
-        hints = attrs.evolve(hints, session=session)
     return ChatRequest(
         canonical,
         headers,
-        hints,
+        hints_with_session(canonical, headers, body.get("prompt_cache_key")),
         "chat-completions",
         usage=options.get("include_usage") is True,
         customs=customs,
         notes=tuple(notes),
     )
+
+
+def hints_with_session(canonical: JSON, headers: Headers, cache_key: Any) -> Hints:
+    """What the client says of the request; its conversation is named by a header, else by the key of its cache."""
+    hints = hints_of(canonical, headers)
+    session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), cache_key)
+    return attrs.evolve(hints, session=session) if isinstance(session, str) and session else hints
 
 
 def _refuse(body: JSON) -> None:
@@ -127,7 +131,7 @@ def _refuse(body: JSON) -> None:
             raise RequestError(f"{name}: is not supported; use tools and tool_choice, which replaced it")
 
 
-def _typed(value: Any, kind: Any, where: str, what: str) -> Any:
+def typed(value: Any, kind: Any, where: str, what: str) -> Any:
     """``value`` if it is of ``kind``; a bool is no number."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int, int | None, float | int | None)):
         raise RequestError(f"{where}: must be {what}")
@@ -137,13 +141,13 @@ def _typed(value: Any, kind: Any, where: str, what: str) -> Any:
 def _limits(body: JSON) -> JSON:
     fields: JSON = {}
     for name in ("max_completion_tokens", "max_tokens"):
-        tokens = _typed(body.get(name), int | None, name, "a whole number")
+        tokens = typed(body.get(name), int | None, name, "a whole number")
         if tokens is not None and tokens < 1:
             raise RequestError(f"{name}: must be at least 1")
         if tokens is not None:
             fields.setdefault("max_tokens", tokens)
     for name in ("temperature", "top_p", "top_k"):
-        value = _typed(body.get(name), float | int | None, name, "a number")
+        value = typed(body.get(name), float | int | None, name, "a number")
         if value is not None:
             fields[name] = value
     stop = body.get("stop")
@@ -178,7 +182,7 @@ def _thinking(body: JSON, form: JSON | None, forced: bool, notes: list[tuple[str
     """The fields ``thinking`` and ``output_config``."""
     config: JSON = {"format": form} if form else {}
     thinking: JSON = {}
-    given = _typed(body.get("reasoning"), dict | None, "reasoning", "an object") or {}
+    given = typed(body.get("reasoning"), dict | None, "reasoning", "an object") or {}
     where = "reasoning_effort" if body.get("reasoning_effort") is not None else "reasoning.effort"
     effort = body.get("reasoning_effort")
     effort = given.get("effort") if effort is None else effort
@@ -265,7 +269,7 @@ class _Conversation:
         blocks = thinking_blocks(message)
         blocks += blocks_of_content(message.get("content"), f"{where}.content", media=False)
         blocks += blocks_of_content(message.get("refusal"), f"{where}.refusal", media=False)
-        calls = _typed(message.get("tool_calls"), list | None, f"{where}.tool_calls", "a list") or []
+        calls = typed(message.get("tool_calls"), list | None, f"{where}.tool_calls", "a list") or []
         return blocks + [_call(call, f"{where}.tool_calls[{place}]") for place, call in enumerate(calls)]
 
     def _result(self, message: JSON, where: str) -> None:

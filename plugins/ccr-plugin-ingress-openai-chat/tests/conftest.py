@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 
-import attrs
 import ccr_plugin_anthropic
 import ccr_plugin_echo
 import ccr_plugin_gemini
@@ -18,15 +14,8 @@ import ccr_plugin_rule_default
 import ccr_plugin_rule_explicit
 import openai
 import pytest
-import uvicorn
 
-from ccr_core import WireRequest
-from ccr_core.config import from_document
-from ccr_core.plugins import load
-from ccr_core.runtime import build
-from ccr_core.server import create_app
-from ccr_core.testing import Upstream
-from ccr_core.upstream import Reply
+from ccr_core.testing import Served, Upstream, serving
 
 DIALECTS = ("anthropic", "openai-chat", "openai-responses", "gemini")
 PLUGINS = [
@@ -41,30 +30,9 @@ PLUGINS = [
 ]
 
 
-class Line:
-    """The way to the providers; each test puts its own at the other end."""
-
-    upstream = Upstream()
-
-    async def send(self, wire: WireRequest, body: bytes) -> Reply:
-        """See :class:`ccr_core.upstream.Sender`."""
-        return await self.upstream.send(wire, body)
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
-
-
-@attrs.frozen
-class Served:
-    """The router, its address, and the way to its providers: one of each dialect, named after it, and ``echo``."""
-
-    url: str
-    line: Line
-
-
 @pytest.fixture(scope="session")
 def served() -> Iterator[Served]:
-    """The router, running in a thread."""
+    """The router with a provider of each dialect, named after it, and ``echo``."""
     providers = [
         {
             "name": dialect,
@@ -75,23 +43,8 @@ def served() -> Iterator[Served]:
         }
         for dialect in DIALECTS
     ]
-    document = {"Providers": [*providers, {"name": "echo"}], "Router": {"default": "echo,echo"}}
-    line = Line()
-    app = create_app(build(from_document(document), load(PLUGINS)), line)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=2))
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            until = time.monotonic() + 10
-            while not server.started and time.monotonic() < until:
-                time.sleep(0.01)
-            assert server.started
-            yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", line)
-        finally:
-            server.should_exit = True
-            thread.join(10)
+    with serving({"Providers": [*providers, {"name": "echo"}], "Router": {"default": "echo,echo"}}, PLUGINS) as made:
+        yield made
 
 
 @pytest.fixture

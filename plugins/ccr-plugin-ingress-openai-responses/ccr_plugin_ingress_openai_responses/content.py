@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from typing import Any
 
-from ccr_core import JSON, RequestError
+from ccr_plugin_ingress_openai_chat.content import document_of, source_of
 
-_DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]+)*?;base64,", re.IGNORECASE)
+from ccr_core import JSON, RequestError
 
 
 def blocks_of_content(content: Any, where: str, *, media: bool = True) -> list[JSON]:
@@ -62,32 +59,3 @@ def _file(part: JSON, where: str) -> JSON:
         data = f"data:{kind};base64,{data}"
     block = document_of(source_of(data, f"{where}.{field}"), f"{where}.{field}")
     return {**block, "title": name} if isinstance(name, str) and name and block["type"] == "document" else block
-
-
-def source_of(url: str, where: str) -> JSON:
-    """The ``source`` for an ``http`` or ``data:`` URL."""
-    if not url.startswith("data:"):
-        if not url.startswith(("http://", "https://")):
-            raise RequestError(f"{where}: must be an http, https or data URL")
-        return {"type": "url", "url": url}
-    head = _DATA_URL.match(url)
-    if head is None:
-        raise RequestError(f"{where}: a data URL must be base64: data:<type>;base64,<data>")
-    kind = head["type"].lower()
-    return {"type": "base64", "media_type": kind or "application/octet-stream", "data": url[head.end() :]}
-
-
-def document_of(source: JSON, where: str) -> JSON:
-    """The block for a file: an image, a PDF, or a text; ``RequestError`` for anything else."""
-    kind = source.get("media_type", "")
-    if source["type"] == "url" or kind == "application/pdf":
-        return {"type": "document", "source": source}
-    if kind.startswith("image/"):
-        return {"type": "image", "source": source}
-    if kind.startswith("text/") or kind == "application/json":
-        try:
-            text = base64.b64decode(source["data"], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            raise RequestError(f"{where}: is not UTF-8 text in base64") from None
-        return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
-    raise RequestError(f'{where}: files of type "{kind}" are not supported; send PDF, text or images')

@@ -9,20 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
+from ccr_plugin_ingress_openai_chat.decode import LEVELS, hints_with_session, typed
 
-from ccr_core import JSON, Headers, RequestError, hints_of, parse_arguments
+from ccr_core import JSON, Headers, RequestError, parse_arguments
 
 from .content import blocks_of_content
 from .request import ResponsesRequest
 from .thoughts import thinking_of
 from .tools import Tools, flat_name
-
-SESSION_HEADERS = ("session-id", "session_id", "conversation_id", "x-session-id")
-"""Headers in which clients name their conversation; the first is that of Codex."""
-
-LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
-"""Levels of ``reasoning.effort`` besides ``none``."""
 
 _ECHO = (
     "metadata",
@@ -91,7 +85,7 @@ def decode(body: JSON, headers: Headers) -> ResponsesRequest:
     notes: list[tuple[str, Any]] = []
     canonical: JSON = {}
     if body.get("model") is not None:
-        canonical["model"] = _typed(body["model"], str, "model", "a string")
+        canonical["model"] = typed(body["model"], str, "model", "a string")
     conversation = _Conversation(notes)
     conversation.read(body.get("instructions"), body.get("input"))
     form, instruction = _format(body.get("text"))
@@ -111,20 +105,16 @@ def decode(body: JSON, headers: Headers) -> ResponsesRequest:
     canonical.update(_thinking(body, form, choice.get("type") in ("any", "tool"), notes))
     user = body.get("safety_identifier") or body.get("user")
     if user is not None:
-        canonical["metadata"] = {"user_id": _typed(user, str, "user", "a string")}
-    if _typed(body.get("stream"), bool | None, "stream", "true or false"):
+        canonical["metadata"] = {"user_id": typed(user, str, "user", "a string")}
+    if typed(body.get("stream"), bool | None, "stream", "true or false"):
         canonical["stream"] = True
     left = sorted(name for name, value in body.items() if name not in _READ and value not in _NOTHING)
     if left:
         notes.append(("responses", f"fields without a counterpart left out: {', '.join(left)}"))
-    hints = hints_of(canonical, headers)
-    session = next((headers[name] for name in SESSION_HEADERS if headers.get(name)), body.get("prompt_cache_key"))
-    if isinstance(session, str) and session:
-        hints = attrs.evolve(hints, session=session)
     return ResponsesRequest(
         canonical,
         headers,
-        hints,
+        hints_with_session(canonical, headers, body.get("prompt_cache_key")),
         "responses",
         names=tools.names,
         echo={name: body[name] for name in _ECHO if body.get(name) is not None},
@@ -143,22 +133,15 @@ def _refuse(body: JSON) -> None:
         raise RequestError("top_logprobs: are not available through this router")
 
 
-def _typed(value: Any, kind: Any, where: str, what: str) -> Any:
-    """``value`` if it is of ``kind``; a bool is no number."""
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind in (int | None, float | int | None)):
-        raise RequestError(f"{where}: must be {what}")
-    return value
-
-
 def _limits(body: JSON) -> JSON:
     fields: JSON = {}
-    tokens = _typed(body.get("max_output_tokens"), int | None, "max_output_tokens", "a whole number")
+    tokens = typed(body.get("max_output_tokens"), int | None, "max_output_tokens", "a whole number")
     if tokens is not None:
         if tokens < 1:
             raise RequestError("max_output_tokens: must be at least 1")
         fields["max_tokens"] = tokens
     for name in ("temperature", "top_p"):
-        value = _typed(body.get(name), float | int | None, name, "a number")
+        value = typed(body.get(name), float | int | None, name, "a number")
         if value is not None:
             fields[name] = value
     return fields
@@ -166,7 +149,7 @@ def _limits(body: JSON) -> JSON:
 
 def _format(text: Any) -> tuple[JSON | None, str]:
     """The output format, and the instruction where there is only that."""
-    given = (_typed(text, dict | None, "text", "an object") or {}).get("format")
+    given = (typed(text, dict | None, "text", "an object") or {}).get("format")
     if given is None:
         return None, ""
     kind = given.get("type") if isinstance(given, dict) else None
@@ -185,7 +168,7 @@ def _thinking(body: JSON, form: JSON | None, forced: bool, notes: list[tuple[str
     """The fields ``thinking`` and ``output_config``."""
     config: JSON = {"format": form} if form else {}
     thinking: JSON = {}
-    given = _typed(body.get("reasoning"), dict | None, "reasoning", "an object") or {}
+    given = typed(body.get("reasoning"), dict | None, "reasoning", "an object") or {}
     effort = given.get("effort")
     if effort == "none":
         thinking = {"type": "disabled"}
@@ -274,7 +257,7 @@ class _Conversation:
         elif kind in ("function_call_output", "custom_tool_call_output"):
             output = item.get("output")
             told = output if isinstance(output, str) else blocks_of_content(output, f"{where}.output")
-            call = _typed(item.get("call_id"), str, f"{where}.call_id", "a string")
+            call = typed(item.get("call_id"), str, f"{where}.call_id", "a string")
             self._add("user", [{"type": "tool_result", "tool_use_id": call, "content": told}], "results")
         elif kind == "reasoning":
             block, foreign = thinking_of(item)
@@ -303,12 +286,12 @@ class _Conversation:
 
 
 def _call(item: JSON, where: str, custom: bool) -> JSON:
-    name = _typed(item.get("name"), str, f"{where}.name", "a string")
+    name = typed(item.get("name"), str, f"{where}.name", "a string")
     field = "input" if custom else "arguments"
-    given = _typed(item.get(field), str | None, f"{where}.{field}", "a string") or ""
+    given = typed(item.get(field), str | None, f"{where}.{field}", "a string") or ""
     return {
         "type": "tool_use",
-        "id": _typed(item.get("call_id"), str, f"{where}.call_id", "a string"),
+        "id": typed(item.get("call_id"), str, f"{where}.call_id", "a string"),
         "name": flat_name(name, item.get("namespace")),
         "input": {"input": given} if custom else parse_arguments(given),
     }

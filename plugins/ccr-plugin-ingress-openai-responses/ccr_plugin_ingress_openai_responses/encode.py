@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
+from ccr_plugin_ingress_openai_chat.encode import arguments_of, text_input
+from ccr_plugin_ingress_openai_chat.errors import error_body
 
 from ccr_core import (
     JSON,
@@ -29,7 +31,6 @@ from ccr_core import (
     parse_arguments,
 )
 
-from .errors import error_body
 from .request import ResponsesRequest, ToolName
 from .thoughts import encrypted_of
 
@@ -320,20 +321,6 @@ def whole(message: JSON, request: Request) -> bytes:
             event = BlockDelta(event.key, {**event.delta, "partial_json": raw})
         encoder.feed(event)
     return orjson.dumps(encoder.response)
-
-
-def arguments_of(given: Any) -> str:
-    """The arguments of a call as JSON text; those that the model wrote as no JSON, as it wrote them."""
-    if isinstance(given, dict) and isinstance(given.get("__unparsedToolInput"), dict):
-        return str(given["__unparsedToolInput"].get("raw") or "")
-    return orjson.dumps({} if given is None else given).decode()
-
-
-def text_input(given: Any) -> str:
-    """The text for a tool whose input is a text; a model that ignored the schema is quoted as it is."""
-    if isinstance(given, dict) and isinstance(given.get("input"), str):
-        return str(given["input"])
-    return arguments_of(given)
 
 
 def cited(citations: Iterable[JSON], length: int) -> list[JSON]:

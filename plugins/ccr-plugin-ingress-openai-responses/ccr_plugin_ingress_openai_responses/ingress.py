@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import orjson
+from ccr_plugin_ingress_openai_chat.errors import error_reply
 
 from ccr_core import JSON, CcrError, Event, Headers, Ingress, Push, Request, WireReply, parse_body
 
 from .decode import decode
 from .encode import Encoder, whole
-from .errors import error_reply
 
 
 class Responses(Ingress):

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccr_core import JSON, Request, blocks_of, new_id, text_of
-
-from .tools import wants_search
+from ccr_core import JSON, Request, blocks_of, new_id, text_of, wants_search
 
 _TOP = ("search_results", "web_search", "citations")
 """Fields of a chunk that list sources: results of Perplexity and of Z.ai, addresses of Perplexity."""

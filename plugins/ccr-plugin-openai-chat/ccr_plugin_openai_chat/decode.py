@@ -29,8 +29,10 @@ from ccr_core import (
     Push,
     Request,
     StreamError,
+    long_names,
     new_id,
     reading,
+    short_name,
 )
 
 from .calls import Call, Calls
@@ -39,7 +41,6 @@ from .errors import read_error
 from .options import Options
 from .reasoning import merge_details, sealed
 from .think import ThinkTags
-from .tools import long_names
 from .usage import usage_of
 
 FINISH = {
@@ -104,7 +105,7 @@ class Decoder(Push[Chunk, Event]):
         self._request = request
         self._ctx = ctx
         self._options = options
-        self._names = long_names(request, options.tools)
+        self._names = long_names(request, lambda name: short_name(name, options.tools.name_max))
         self._fields = options.reasoning.fields
         self._tags: ThinkTags | None = None
         inline = options.reasoning.inline_think

@@ -6,11 +6,8 @@ Fields are taken over one by one: what is not named here never reaches a provide
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
-import orjson
-
-from ccr_core import JSON, Context, Request, WireRequest
+from ccr_core import JSON, Context, Request, WireRequest, answer_schema, schema_in_words
 
 from . import reasoning, tools
 from .messages import messages
@@ -109,13 +106,8 @@ def _limits(source: JSON, ctx: Context, options: Options) -> JSON:
 
 def _format(request: Request, ctx: Context, options: Options) -> tuple[JSON, str]:
     """The field that asks for an answer of a certain form, and the words that do."""
-    config = request.body.get("output_config")
-    form: Any = config.get("format") if isinstance(config, dict) else None
-    if not isinstance(form, dict):
-        return {}, ""
-    schema = form.get("schema")
-    if form.get("type") != "json_schema" or not isinstance(schema, dict):
-        ctx.note("body", f"unknown output format left out: {form.get('type')}")
+    schema = answer_schema(request, ctx)
+    if schema is None:
         return {}, ""
     if options.structured == "json_schema":
         wanted: JSON = {"name": "answer", "schema": schema}
@@ -123,7 +115,5 @@ def _format(request: Request, ctx: Context, options: Options) -> tuple[JSON, str
             wanted["strict"] = True
         return {"response_format": {"type": "json_schema", "json_schema": wanted}}, ""
     ctx.note("body", "the schema of the answer is only described in words: the service does not take it")
-    words = (
-        f"Answer with one JSON object that follows this JSON schema, and nothing else:\n{orjson.dumps(schema).decode()}"
-    )
+    words = schema_in_words(schema)
     return ({"response_format": {"type": "json_object"}} if options.structured == "json_object" else {}), words

@@ -13,66 +13,22 @@ from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
+from ccr_core import BUDGETS, JSON, LEVELS, AskedThinking, Context, Request, UpstreamError, seal, thinking_of, unseal
 
 from .options import Options, Reasoning
 from .urls import host
-
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All levels, in order."""
-
-BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 65536}
-"""The number of thinking tokens that a level stands for."""
 
 SEAL_LIMIT = 256 * 1024
 """The most characters of a signature; above it only the text of a thought is kept."""
 
 
-@attrs.frozen
-class Asked:
-    """What is wanted: thinking at all (``None``: nothing is said), at which level, with how many tokens."""
-
-    on: bool | None = None
-    level: str | None = None
-    budget: int | None = None
-
-
-def level_of(budget: int) -> str:
-    """The level that a number of thinking tokens stands for."""
-    for level, most in (("none", 0), ("minimal", 512), ("low", 1024), ("medium", 8192), ("high", 24576)):
-        if budget <= most:
-            return level
-    return "xhigh"
-
-
-def asked(request: Request, level: str | None) -> Asked:
-    """What ``request`` wants; ``level`` is that of the route and wins."""
-    if level:
-        if level.startswith("budget:"):
-            text = level.partition(":")[2]
-            tokens = int(text) if text.isdecimal() else 0
-            return Asked(tokens > 0, level_of(tokens), tokens)
-        return Asked(level != "none", level)
-    config = request.body.get("output_config")
-    effort = config.get("effort") if isinstance(config, dict) else None
-    effort = effort if isinstance(effort, str) else None
-    thinking = request.body.get("thinking")
-    thinking = thinking if isinstance(thinking, dict) else {}
-    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
-    if kind == "disabled":
-        return Asked(False, "none")
-    if kind == "enabled" and isinstance(budget, int):
-        return Asked(True, effort or level_of(budget), budget)
-    return Asked(True if kind in ("enabled", "adaptive") else None, effort)
-
-
-def wish_of(request: Request, ctx: Context, options: Options) -> Asked:
+def wish_of(request: Request, ctx: Context, options: Options) -> AskedThinking:
     """What ``request`` wants of the target of ``ctx``, as far as the service takes it together with the tools."""
-    wish = asked(request, ctx.target.level)
+    wish = thinking_of(request, ctx.target.level)
     reasoning = options.reasoning
     if reasoning.forced_tools or wish.on is False or not forces_tool(request) or not can_switch_off(reasoning):
         return wish
-    return Asked(False, "none")
+    return AskedThinking(False, "none")
 
 
 def forces_tool(request: Request) -> bool:
@@ -104,9 +60,9 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that ask for thinking."""
     wish = wish_of(request, ctx, options)
     reasoning = options.reasoning
-    if wish.on is False and asked(request, ctx.target.level).on:
+    if wish.on is False and thinking_of(request, ctx.target.level).on:
         ctx.note("thinking", "switched off: the service cannot be made to call a tool while it thinks")
-    if wish == Asked():
+    if wish == AskedThinking():
         return {}
     style = reasoning.style
     if style == "none":
@@ -118,7 +74,7 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
     if wish.on is None and style not in ("reasoning_effort", "reasoning"):
         return {}
     if wish.on is False and not reasoning.can_disable:
-        wish = Asked(True, _lowest(reasoning))
+        wish = AskedThinking(True, _lowest(reasoning))
         ctx.note("thinking", f"cannot be switched off; asked for the level {wish.level}")
     return _STYLES[style](wish, reasoning)
 
@@ -128,25 +84,25 @@ def _lowest(reasoning: Reasoning) -> str | None:
     return min(levels, key=lambda level: LEVELS.index(level) if level in LEVELS else 99) if levels else None
 
 
-def _level(wish: Asked, reasoning: Reasoning) -> str | None:
+def _level(wish: AskedThinking, reasoning: Reasoning) -> str | None:
     if wish.level is None or (wish.level == "none" and "none" not in reasoning.levels):
         return _lowest(reasoning) if wish.on is False else None
     return nearest(wish.level, reasoning.levels)
 
 
-def _budget(wish: Asked, reasoning: Reasoning) -> int | None:
+def _budget(wish: AskedThinking, reasoning: Reasoning) -> int | None:
     budget = wish.budget if wish.budget is not None else BUDGETS.get(wish.level or "")
     if budget is None:
         return None
     return min(max(budget, reasoning.min_budget or 0), reasoning.max_budget or budget)
 
 
-def _as_effort(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_effort(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     level = _level(wish, reasoning)
     return {"reasoning_effort": level} if level else {}
 
 
-def _as_reasoning(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_reasoning(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     level = _level(wish, reasoning)
     if wish.on is False:
         return {"reasoning": {**reasoning.extra, "enabled": False}}
@@ -157,14 +113,14 @@ def _as_reasoning(wish: Asked, reasoning: Reasoning) -> JSON:
     return {"reasoning": {**reasoning.extra, "enabled": True}}
 
 
-def _as_thinking(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_thinking(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     body: JSON = {"thinking": {**reasoning.extra, "type": "enabled" if wish.on else "disabled"}}
     if reasoning.effort_too and wish.on:
         body.update(_as_effort(wish, reasoning))
     return body
 
 
-def _as_enable(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_enable(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     body: JSON = {**reasoning.extra, "enable_thinking": bool(wish.on)}
     budget = _budget(wish, reasoning) if wish.on else None
     if budget:
@@ -174,14 +130,14 @@ def _as_enable(wish: Asked, reasoning: Reasoning) -> JSON:
     return body
 
 
-def _as_template(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_template(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     body: JSON = {"chat_template_kwargs": {**reasoning.extra, "enable_thinking": bool(wish.on)}}
     if reasoning.effort_too and wish.on:
         body.update(_as_effort(wish, reasoning))
     return body
 
 
-def _as_disable(wish: Asked, reasoning: Reasoning) -> JSON:
+def _as_disable(wish: AskedThinking, reasoning: Reasoning) -> JSON:
     return {**reasoning.extra, "disable_reasoning": not wish.on}
 
 

@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import JSON, Context, Request, is_server_tool, offered_tools, short_name
 
 from .options import Options
 from .options import Tools as ToolOptions
 from .reasoning import can_switch_off
 from .schema import tool_schema
 
-PLACEHOLDER = "DeferredToolPlaceholder"
-"""A tool that the client lists for its own service only; it must not be offered."""
-
-_BAD = re.compile(r"[^a-zA-Z0-9_-]")
 _ALNUM9 = re.compile(r"[a-zA-Z0-9]{9}")
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def short_name(name: str, most: int) -> str:
-    """``name`` as services take it: letters, digits, ``_`` and ``-``, at most ``most`` of them; the same every time."""
-    if len(name) <= most and not _BAD.search(name):
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{_BAD.sub('_', name)[: most - 9]}_{digest}"
-
-
-def long_names(request: Request, options: ToolOptions) -> dict[str, str]:
-    """Shortened name → name, for the tools of ``request`` whose names are not sent as they are."""
-    names = (str(tool.get("name") or "") for tool in request.tools)
-    return {short: name for name in names if (short := short_name(name, options.name_max)) != name}
 
 
 class Ids:
@@ -75,16 +57,6 @@ class Ids:
         return self._style == "alnum9" and bool(_ALNUM9.fullmatch(text)) and text not in self._used
 
 
-def is_server_tool(tool: JSON) -> bool:
-    """Whether Anthropic's service would run this tool itself."""
-    return tool.get("type") not in (None, "custom")
-
-
-def wants_search(request: Request) -> bool:
-    """Whether the request offers the server tool for web search."""
-    return any(str(tool.get("type") or "").startswith("web_search") for tool in request.tools)
-
-
 def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that concern tools."""
     wanted = options.tools
@@ -93,7 +65,7 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
     choice = request.body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, dict) else choice
     forced = str(choice.get("name") or "") if kind == "tool" else ""
-    offered = list(_offered(request, ctx, forced))
+    offered = list(offered_tools(request, ctx, forced))
     if forced and wanted.forced == "filter":
         offered = [tool for tool in offered if tool.get("name") == forced] or offered
     if wanted.max_count is not None and len(offered) > wanted.max_count:
@@ -138,36 +110,6 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
 
 def _names(tools: Iterable[JSON]) -> str:
     return ", ".join(str(tool.get("name")) for tool in tools)
-
-
-def _offered(request: Request, ctx: Context, forced: str) -> Iterator[JSON]:
-    """The client's tools that the model is to see now.
-
-    A deferred tool is shown once the conversation refers to it or has called it.  Where the search for deferred
-    tools is a server tool, which no other service runs, all of them are shown.
-    """
-    tools = [tool for tool in request.tools if not is_server_tool(tool) and tool.get("name") != PLACEHOLDER]
-    if not any(tool.get("defer_loading") for tool in tools):
-        yield from tools
-        return
-    everything = any(str(tool.get("type") or "").startswith("tool_search") for tool in request.tools)
-    if everything:
-        ctx.note("tools", "all deferred tools are offered: the service has no tool search")
-    loaded = {forced, *_loaded(request)}
-    for tool in tools:
-        if everything or not tool.get("defer_loading") or tool.get("name") in loaded:
-            yield tool
-
-
-def _loaded(request: Request) -> Iterator[str]:
-    for message in request.messages:
-        for block in blocks_of(message.get("content")):
-            if block.get("type") == "tool_use":
-                yield str(block.get("name"))
-            elif block.get("type") == "tool_result":
-                for inner in blocks_of(block.get("content")):
-                    if inner.get("type") == "tool_reference":
-                        yield str(inner.get("tool_name"))
 
 
 def _function(tool: JSON, ctx: Context, options: ToolOptions) -> JSON:

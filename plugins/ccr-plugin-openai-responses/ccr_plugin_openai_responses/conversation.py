@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import FOREIGN_THINKING, JSON, Context, Request, blocks_of, described, short_name
 
 from .options import Options
 from .reasoning import item_of
-from .tools import short_id, short_name
+from .tools import short_id
 
 ACCOUNTING = "x-anthropic-billing-header:"
 """The start of a system block that the client means for its own service; it changes with every request."""
@@ -25,8 +25,6 @@ ACCOUNTING = "x-anthropic-billing-header:"
 INTERRUPTED = "(interrupted: the tool gave no result)"
 NO_OUTPUT = "(no output)"
 GO_ON = "Go on exactly where your last message stops, without repeating any of it."
-
-_FOREIGN = "thinking blocks of another service or model left out"
 
 
 class Conversation:
@@ -125,7 +123,7 @@ class Conversation:
             else:
                 item = item_of(block, self._ctx, self._options) if kind == "thinking" else None
                 if item is None:
-                    self._lost[_FOREIGN] += 1
+                    self._lost[FOREIGN_THINKING] += 1
                 elif replayed:
                     self._items.append(item)
         self._said(run, False)
@@ -172,7 +170,7 @@ class Conversation:
             {
                 "type": "function_call",
                 "call_id": sent,
-                "name": short_name(str(block.get("name") or ""), self._options.name_max),
+                "name": self._name(str(block.get("name") or "")),
                 "arguments": orjson.dumps({} if given is None else given).decode(),
             }
         )
@@ -288,29 +286,10 @@ class Conversation:
         return {"type": "input_text", "text": f"[document omitted: {title or kind}; it cannot be given to this model]"}
 
     def _described(self, block: JSON) -> str:
-        """A block that the format has no word for, as text."""
-        kind = str(block.get("type"))
-        if kind == "text":
-            return str(block.get("text") or "")
-        if kind == "tool_reference":
-            name = short_name(str(block.get("tool_name") or ""), self._options.name_max)
-            return f"The tool {name} is now available."
-        if kind == "search_result":
-            inner = "\n".join(self._described(one) for one in blocks_of(block.get("content")))
-            return f"{block.get('title') or ''} ({block.get('source') or ''})\n{inner}"
-        if kind == "compaction":
-            return str(block.get("content") or "")
-        if kind in ("thinking", "redacted_thinking"):
-            self._lost[_FOREIGN] += 1
-            return ""
-        self._lost[f"{kind} blocks written as text"] += 1
-        if kind in ("server_tool_use", "mcp_tool_use"):
-            return f"[the tool {block.get('name')} was called with {_compact(block.get('input'))}]"
-        content = block.get("content")
-        if kind == "web_search_tool_result" and isinstance(content, list):
-            lines = [f"- {one.get('title')}: {one.get('url')}" for one in content if isinstance(one, dict)]
-            return "\n".join(["[web search results:]", *lines])
-        return f"[{kind}: {_compact({key: value for key, value in block.items() if key != 'type'})}]"
+        return described(block, self._name, self._lost)
+
+    def _name(self, name: str) -> str:
+        return short_name(name, self._options.name_max)
 
     # --- what comes out --------------------------------------------------------------------------------------------
 

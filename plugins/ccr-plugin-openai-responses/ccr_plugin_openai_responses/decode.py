@@ -33,15 +33,17 @@ from ccr_core import (
     Request,
     StreamError,
     explode_block,
+    long_names,
     new_id,
     reading,
+    short_name,
+    wants_search,
 )
 
 from .errors import read_error
 from .items import Items, runs_itself, search_blocks, search_results
 from .options import Options
 from .reasoning import keeps, sealed
-from .tools import long_names, wants_search
 
 STOPS = {"max_output_tokens": "max_tokens", "content_filter": "refusal"}
 """Why an answer is incomplete → stop reason."""
@@ -85,7 +87,7 @@ class Decoder(Push[Chunk, Event]):
         self._request = request
         self._ctx = ctx
         self._options = options
-        self._names = long_names(request, options)
+        self._names = long_names(request, lambda name: short_name(name, options.name_max))
         self._others = Items(request, options, self._fresh_id)
         self._started = False
         self._done = False

@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import orjson
-
-from ccr_core import JSON, Context, Request, WireRequest
+from ccr_core import JSON, Context, Request, WireRequest, answer_schema, schema_in_words
 
 from . import reasoning, tools
 from .conversation import conversation
@@ -106,17 +104,12 @@ def _limits(source: JSON, ctx: Context, options: Options, thinks: bool) -> JSON:
 
 def _format(request: Request, ctx: Context, options: Options) -> tuple[JSON, str]:
     """The field that asks for an answer of a certain form, and the words that do."""
-    config = request.body.get("output_config")
-    form: Any = config.get("format") if isinstance(config, dict) else None
-    if not isinstance(form, dict):
-        return {}, ""
-    schema = form.get("schema")
-    if form.get("type") != "json_schema" or not isinstance(schema, dict):
-        ctx.note("body", f"unknown output format left out: {form.get('type')}")
+    schema = answer_schema(request, ctx)
+    if schema is None:
         return {}, ""
     if options.structured == "json_schema":
         wanted = {"type": "json_schema", "name": "answer", "schema": schema, "strict": is_strict(schema)}
         return {"text": {"format": wanted}}, ""
     ctx.note("body", "the schema of the answer is only described in words: the service does not take it")
-    words = f"Answer with one JSON object that follows this schema, and nothing else:\n{orjson.dumps(schema).decode()}"
+    words = schema_in_words(schema)
     return ({"text": {"format": {"type": "json_object"}}} if options.structured == "json_object" else {}), words

@@ -12,54 +12,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import attrs
-
-from ccr_core import JSON, Context, Request, UpstreamError, seal, unseal
+from ccr_core import JSON, LEVELS, Context, Request, UpstreamError, seal, thinking_of, unseal
 
 from .options import Options
 from .urls import host
 
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All levels, in order."""
-
 SEAL_LIMIT = 256 * 1024
 """The most characters of a signature; above it only the text of a thought is kept."""
-
-
-@attrs.frozen
-class Wish:
-    """What is wanted: thinking at all (``None``: nothing is said), and at which level."""
-
-    on: bool | None = None
-    level: str | None = None
-
-
-def level_of(budget: int) -> str:
-    """The level that a number of thinking tokens stands for."""
-    for level, most in (("none", 0), ("minimal", 512), ("low", 1024), ("medium", 8192), ("high", 24576)):
-        if budget <= most:
-            return level
-    return "xhigh"
-
-
-def wish_of(request: Request, level: str | None) -> Wish:
-    """What ``request`` wants; ``level`` is that of the route and wins."""
-    if level:
-        if level.startswith("budget:"):
-            tokens = level.partition(":")[2]
-            level = level_of(int(tokens) if tokens.isdecimal() else 0)
-        return Wish(level != "none", level)
-    config = request.body.get("output_config")
-    effort = config.get("effort") if isinstance(config, dict) else None
-    effort = effort if isinstance(effort, str) else None
-    thinking = request.body.get("thinking")
-    thinking = thinking if isinstance(thinking, dict) else {}
-    kind, budget = thinking.get("type"), thinking.get("budget_tokens")
-    if kind == "disabled":
-        return Wish(False, "none")
-    if kind == "enabled" and isinstance(budget, int):
-        return Wish(True, effort or level_of(budget))
-    return Wish(True if kind in ("enabled", "adaptive") else None, effort)
 
 
 def nearest(level: str, known: tuple[str, ...]) -> str:
@@ -73,7 +32,7 @@ def nearest(level: str, known: tuple[str, ...]) -> str:
 
 def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that ask for thinking."""
-    wish = wish_of(request, ctx.target.level)
+    wish = thinking_of(request, ctx.target.level)
     if not options.thinking:
         if wish.on:
             ctx.note("thinking", f"not asked for: {ctx.target.model} is not known to think (option thinking)")

@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterator
 from typing import Any
 
-from ccr_core import JSON, Context, Request, blocks_of
+from ccr_core import JSON, Context, Request, is_server_tool, offered_tools, short_name
 
 from .options import Options
 from .schema import tool_schema
-
-PLACEHOLDER = "DeferredToolPlaceholder"
-"""A tool that Claude Code lists for Anthropic only; it must not be offered."""
-
-_BAD = re.compile(r"[^a-zA-Z0-9_-]")
-
-
-def short_name(name: str, most: int) -> str:
-    """``name`` as the service takes it: letters, digits, ``_`` and ``-``, at most ``most``; the same every time."""
-    if len(name) <= most and not _BAD.search(name):
-        return name
-    return f"{_BAD.sub('_', name)[: most - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def long_names(request: Request, options: Options) -> dict[str, str]:
-    """Shortened name → name, for the tools of ``request`` whose names are not sent as they are."""
-    names = (str(tool.get("name") or "") for tool in request.tools)
-    return {short: name for name in names if (short := short_name(name, options.name_max)) != name}
 
 
 def short_id(given: str, most: int, again: int = 0) -> str:
@@ -39,22 +19,12 @@ def short_id(given: str, most: int, again: int = 0) -> str:
     return f"{given[: most - 17]}_{digest}"
 
 
-def is_server_tool(tool: JSON) -> bool:
-    """Whether Anthropic's service would run this tool itself."""
-    return tool.get("type") not in (None, "custom")
-
-
-def wants_search(request: Request) -> bool:
-    """Whether the request offers the server tool for web search."""
-    return any(str(tool.get("type") or "").startswith("web_search") for tool in request.tools)
-
-
 def fields(request: Request, ctx: Context, options: Options) -> JSON:
     """The fields of the request body that concern tools."""
     choice = request.body.get("tool_choice") or {}
     kind = choice.get("type") if isinstance(choice, dict) else choice
     forced = str(choice.get("name") or "") if kind == "tool" else ""
-    offered = list(_offered(request, ctx, forced))
+    offered = list(offered_tools(request, ctx, forced))
     most = options.max_tools
     if most is not None and len(offered) > most:
         names = ", ".join(str(tool.get("name")) for tool in offered[most:])
@@ -91,36 +61,6 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
         else:
             ctx.note("tools", "the service cannot be told to call one tool at a time")
     return body
-
-
-def _offered(request: Request, ctx: Context, forced: str) -> Iterator[JSON]:
-    """The client's tools that the model is to see now.
-
-    A deferred tool is shown once the conversation refers to it or has called it.  Where the search for deferred
-    tools is one that Anthropic runs, all of them are shown.
-    """
-    tools = [tool for tool in request.tools if not is_server_tool(tool) and tool.get("name") != PLACEHOLDER]
-    if not any(tool.get("defer_loading") for tool in tools):
-        yield from tools
-        return
-    everything = any(str(tool.get("type") or "").startswith("tool_search") for tool in request.tools)
-    if everything:
-        ctx.note("tools", "all deferred tools are offered: the search for tools is not passed on")
-    loaded = {forced, *_loaded(request)}
-    for tool in tools:
-        if everything or not tool.get("defer_loading") or tool.get("name") in loaded:
-            yield tool
-
-
-def _loaded(request: Request) -> Iterator[str]:
-    for message in request.messages:
-        for block in blocks_of(message.get("content")):
-            if block.get("type") == "tool_use":
-                yield str(block.get("name"))
-            elif block.get("type") == "tool_result":
-                for inner in blocks_of(block.get("content")):
-                    if inner.get("type") == "tool_reference":
-                        yield str(inner.get("tool_name"))
 
 
 def _function(tool: JSON, ctx: Context, options: Options) -> JSON:

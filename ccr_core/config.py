@@ -94,9 +94,20 @@ def is_comment(key: str) -> bool:
 
 # --- secrets ------------------------------------------------------------------------------------------------
 
-_SECRET = re.compile(r"(apikeys?|token|authorization|cookie|credentials?)$|secret|passw")
+_SECRET = re.compile(
+    r"((api|private|access|account|master|signing|subscription)keys?|token|authorization|cookie|credentials?)$"
+    r"|secret|passw"
+)
 _REFERENCE = re.compile(r"\$\{([^}]+)\}|\$([A-Z_][A-Z0-9_]*)")
 _USERINFO = re.compile(r"(://[^/?#@:\s]*):[^/?#@\s]*@|([?&](?:key|api_?key|token|access_token)=)[^&#\s]+", re.I)
+PLAIN_HEADERS = frozenset(
+    {
+        *("accept", "anthropic-beta", "anthropic-version", "content-type", "http-referer", "referer", "user-agent"),
+        *("x-title", "openai-beta", "x-app"),
+    }
+)
+"""Headers whose values are no secrets."""
+
 HIDDEN = "…"
 """The mark inside a masked value; :mod:`ccr_core.config_edit` refuses to write a secret that contains it."""
 
@@ -179,7 +190,7 @@ class Problems:
         width = min(max((len(item.path) for item in self.items), default=0), 60)
         lines = [f"{many} in {file.name if file else 'the configuration'}"]
         placed = [
-            ((item.line, item.column or 1) if item.line else _nearest_place(places, item.path), item)
+            ((item.line, item.column or 1) if item.line else nearest_place(places, item.path), item)
             for item in self.items
         ]
         for place, item in sorted(placed, key=lambda pair: pair[0] or (0, 0)):
@@ -190,10 +201,10 @@ class Problems:
     def raise_if_any(self, file: Path | None) -> None:
         """Raise one :class:`ConfigError` with every problem, if there is one.  ``file`` is ``Config.source``."""
         if self.items:
-            raise ConfigError(self.text(file))
+            raise ConfigError(self.text(file), self.items)
 
 
-def _nearest_place(places: Mapping[str, tuple[int, int]], path: str) -> tuple[int, int] | None:
+def nearest_place(places: Mapping[str, tuple[int, int]], path: str) -> tuple[int, int] | None:
     """The place of a path, or of the nearest object around it (a missing key has no place of its own)."""
     while places and path:
         if path in places:
@@ -731,7 +742,9 @@ def _parse_toml(text: str, path: Path) -> Document:
         line, column = (place[1], place[2]) if place and place[1] else (None, None)
         reason = str(error)[: place.start()] if place else str(error)
         where = f"line {line}, column {column}" if line else "end of file"
-        raise ConfigError(f"{path}, {where}: {reason[:1].lower()}{reason[1:]}") from error
+        reason = f"{reason[:1].lower()}{reason[1:]}"
+        at = (int(line), int(column)) if line and column else (text.count("\n") + 1, 1)
+        raise ConfigError(f"{path}, {where}: {reason}", [Problem("", reason, *at)]) from error
 
 
 def _parse_json(text: str, path: Path) -> Document:
@@ -771,8 +784,9 @@ def _parse_json5(text: str, path: Path) -> Any:
         reason = re.sub(r"b'(\w+)'", lambda m: "value" if m[1] == "JSON5Value" else m[1], reason)
         line = text.count("\n", 0, offset) + 1
         column = offset - text.rfind("\n", 0, offset)
-        where = f"line {line}, column {column}"
-        raise ConfigError(f"{path}, {where}: {reason[:1].lower()}{reason[1:]}") from None
+        reason = f"{reason[:1].lower()}{reason[1:]}"
+        message = f"{path}, line {line}, column {column}: {reason}"
+        raise ConfigError(message, [Problem("", reason, line, column)]) from None
 
 
 # --- from a document to a Config ----------------------------------------------------------------------------

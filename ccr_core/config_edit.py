@@ -253,7 +253,11 @@ def places(path: Path) -> dict[str, tuple[int, int]]:
     JSON5: of every key and list element.  TOML: of every table and every key on a line of its own, not inside
     inline values.
     """
-    text = read_text(path)
+    return places_in(read_text(path), path)
+
+
+def places_in(text: str, path: Path) -> dict[str, tuple[int, int]]:
+    """:func:`places` of a text that may not be in the file yet; ``path`` tells the syntax."""
     if path.suffix == ".toml":
         return _toml_places(text)
     found: dict[str, tuple[int, int]] = {}
@@ -508,6 +512,11 @@ def version(path: Path) -> str:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def version_of(text: str) -> str:
+    """The version of a file that holds ``text``."""
+    return _digest(text.encode())
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
@@ -522,19 +531,31 @@ def edit(path: Path, changes: Iterable[Change], expect: str | None = None) -> st
     masked or cannot be written in this syntax, the result would not hold the data expected, or the disk refuses.
     """
     old = read_text(path)
-    if expect is not None and _digest(old.encode()) != expect:
-        raise ConfigError(f"{path} was changed by someone else meanwhile; load it again and repeat the change")
-    text = changed(old, changes, path)
+    if expect is not None and version_of(old) != expect:
+        raise Conflict(f"{path} was changed by someone else meanwhile; load it again and repeat the change")
+    return replace(path, old, changed(old, changes, path))
+
+
+class Conflict(ConfigError):
+    """The file is not the one any more that the change was made for."""
+
+
+def replace(path: Path, old: str, text: str) -> str:
+    """Write ``text`` over a configuration file that holds ``old``, of which a copy is kept; give its new version.
+
+    Raises :class:`Conflict` if the file holds something else by now, and :class:`ConfigError` if the disk refuses;
+    the file is then as it was.
+    """
     if text == old:
-        return _digest(old.encode())
+        return version_of(old)
     _back_up(path, old.encode())
     try:
         if path.read_bytes() != old.encode():
-            raise ConfigError(f"{path} was changed by someone else just now; nothing was written")
+            raise Conflict(f"{path} was changed by someone else just now; nothing was written")
         _replace(path.resolve(), text.encode())
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}; it is as it was") from error
-    return _digest(text.encode())
+    return version_of(text)
 
 
 def changed(text: str, changes: Iterable[Change], path: Path) -> str:

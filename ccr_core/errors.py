@@ -70,7 +70,14 @@ class CcrError(Exception):
 
 
 class ConfigError(CcrError):
-    """The configuration cannot be used.  The message lists every problem with its place."""
+    """The configuration cannot be used.  The message lists every problem with its place.
+
+    ``problems`` are the same for programs (:class:`ccr_core.config.Problem`), where they are known one by one.
+    """
+
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class RequestError(CcrError):

@@ -69,6 +69,11 @@ class Reload:
         self._seen = now
         return await self.again()
 
+    async def now(self) -> bool:
+        """Take up what has just been written, without waiting for a look; whether that worked."""
+        self._seen = stamps(self._seen)
+        return await self.again()
+
     async def again(self) -> bool:
         """Build and use a new runtime now; whether that worked."""
         async with self._lock:

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from ccr_core.config import is_comment, is_secret
+from ccr_core.config import PLAIN_HEADERS, is_comment, is_secret
 
 KEPT = (
     "Providers",
@@ -55,14 +55,6 @@ PLACES = tuple(
     )
 )
 """Places whose texts are no secrets."""
-
-HEADERS = frozenset(
-    {
-        *("accept", "anthropic-beta", "anthropic-version", "content-type", "http-referer", "referer", "user-agent"),
-        *("x-title", "openai-beta", "x-app"),
-    }
-)
-"""Headers whose values are no secrets."""
 
 PARAMETERS = frozenset({"api-version", "version", "alt", "deployment", "region", "model"})
 """Parameters of addresses whose values are no secrets."""
@@ -119,7 +111,7 @@ class _Walk:
         if not secret and "://" in value:
             return self._address(value, path)
         if "headers" in path:
-            return value if named.lower() in HEADERS else self._question(path)
+            return value if named.lower() in PLAIN_HEADERS else self._question(path)
         return value if not secret and _PLAIN.fullmatch(rest) else self._question(path)
 
     def _address(self, value: str, path: tuple[str | int, ...]) -> str:

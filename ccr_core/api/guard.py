@@ -53,7 +53,21 @@ def denied(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Problem]
         Problem("disabled_plugins", f"switching a plugin on loads its code; run: ccr plugins enable {name}")
         for name in sorted(off - still)
     ]
+    problems += [
+        Problem(
+            join("", *path), f"who may manage the router, and whether plugins are checked, is not set here; {OWNER}"
+        )
+        for path, lax in ((("management", "remote"), (True,)), (("plugins_lock",), ("off", "warn", None)))
+        if (value := _at(after, path)) in lax and value != _at(before, path)
+    ]
     return problems
+
+
+def _at(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = document
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -374,6 +374,8 @@ CODE = [
     [set_(["transformers"], [{"path": "/tmp/evil.py"}])],
     [set_(["StatusLine"], {"default": {"modules": [{"type": "script", "scriptPath": "/tmp/evil.py"}]}})],
     [set_(["plugins"], [{"name": "x", "module": "evil"}])],
+    [set_(["management"], {"remote": True})],
+    [set_(["plugins_lock"], "off")],
 ]
 
 
@@ -385,7 +387,7 @@ async def test_code_cannot_be_added(client: Client, changes: list[Any]) -> None:
     problems = await refused(client, *changes, status=403)
 
     assert 1 == len(problems)
-    assert "cannot be" in problems[0][1]
+    assert "set it in the file itself" in problems[0][1]
 
 
 async def test_code_in_the_text_is_refused_as_well(client: Client) -> None:

@@ -476,6 +476,16 @@ class App:
             "plugins": [plugin.to_json() for plugin in runtime.registry.plugins],
         }
 
+    def routes(self) -> list[tuple[str, str]]:
+        """Every method and path that is answered, those of pages by where they are; ``{name}`` stands for any text."""
+        if self._rest is None:
+            self._rest = self._starlette()
+        named = [(method, route.path) for route in self._rest.routes for method in sorted(route.methods or ())]
+        models = [("POST", path) for path in self._paths]
+        presets = [(method, f"{PRESET}{{name}}{path}") for method, path in models]
+        presets += [("GET", f"{PRESET}{{name}}{path}") for path in sorted(OF_PRESETS)]
+        return models + presets + named + [("GET", mount) for mount in self._pages]
+
     def pages(self) -> list[OfferedPage]:
         """The pages in use: those that have a place, and those that are only shown in the web UI."""
         return [page for page in self.engine.runtime.pages if not page.spec.factory or page in self._pages.values()]

@@ -53,21 +53,19 @@ def denied(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Problem]
         Problem("disabled_plugins", f"switching a plugin on loads its code; run: ccr plugins enable {name}")
         for name in sorted(off - still)
     ]
-    problems += [
-        Problem(
-            join("", *path), f"who may manage the router, and whether plugins are checked, is not set here; {OWNER}"
-        )
-        for path, lax in ((("management", "remote"), (True,)), (("plugins_lock",), ("off", "warn", None)))
-        if (value := _at(after, path)) in lax and value != _at(before, path)
-    ]
+    if _remote(after) and not _remote(before):
+        problems.append(Problem("management.remote", f"who may manage the router is not set here; {OWNER}"))
+    if STRICT.get(after.get("plugins_lock"), 0) < STRICT.get(before.get("plugins_lock"), 0):
+        problems.append(Problem("plugins_lock", f"the check of plugins is not loosened here; {OWNER}"))
     return problems
 
 
-def _at(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    value: Any = document
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+STRICT: Mapping[Any, int] = {"warn": 1, "enforce": 2}
+
+
+def _remote(document: Mapping[str, Any]) -> bool:
+    management = document.get("management")
+    return bool(isinstance(management, Mapping) and management.get("remote"))
 
 
 def _list(value: Any) -> Sequence[Any]:

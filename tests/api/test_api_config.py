@@ -375,7 +375,6 @@ CODE = [
     [set_(["StatusLine"], {"default": {"modules": [{"type": "script", "scriptPath": "/tmp/evil.py"}]}})],
     [set_(["plugins"], [{"name": "x", "module": "evil"}])],
     [set_(["management"], {"remote": True})],
-    [set_(["plugins_lock"], "off")],
 ]
 
 
@@ -409,6 +408,17 @@ async def test_a_disabled_plugin_is_not_switched_on(client: Client) -> None:
     problems = await refused(client, {"op": "delete", "path": ["disabled_plugins"]}, status=403)
 
     assert [("disabled_plugins", "switching a plugin on loads its code; run: ccr plugins enable echo")] == problems
+
+
+async def test_the_check_of_plugins_is_not_loosened(client: Client) -> None:
+    """
+    It can be made stricter only.
+    """
+    await patch(client, set_(["plugins_lock"], "warn"))
+
+    problems = await refused(client, {"op": "delete", "path": ["plugins_lock"]}, status=403)
+
+    assert ["plugins_lock"] == [path for path, _ in problems]
 
 
 @pytest.mark.parametrize(

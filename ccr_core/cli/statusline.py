@@ -5,6 +5,7 @@ The client runs this after each turn, so it must be quick.  Rules of this module
 * it imports the standard library only, and of that what the line needs: no command-line parser, no configuration, no
   HTTP (the option parser with ``--install`` is :mod:`ccr_core.cli.statusline_command`);
 * what a theme does not show is not looked up;
+* a preset is read with the whole of :mod:`ccr_core.presets` only where answers change its status line;
 * whatever is missing or broken (no transcript yet, no configuration, a failing script) leaves its part empty, and the
   exit code is 0; only input that is no JSON is an error.
 """
@@ -527,29 +528,41 @@ def configuration() -> dict[str, Any]:
 
 
 def of_preset(name: str) -> dict[str, Any]:
-    """The ``StatusLine`` of an installed preset, the user's values put in; scripts are looked for in its folder."""
+    """The ``StatusLine`` of an installed preset as it is in effect; scripts are looked for in the preset's folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         return {}
     folder = os.path.join(home(), "presets", name)
     manifest = _object(os.path.join(folder, "manifest.json"))
-    values = manifest.get("userValues")
     line = _part(manifest, "template", "StatusLine") or manifest.get("StatusLine")
+    if _depends_on_answers(manifest, line):
+        # Only then is the whole of presets needed, which takes a while to import.
+        from pathlib import Path
+
+        from ccr_core import presets
+
+        line = presets.read(Path(folder)).document().get("StatusLine")
     if not isinstance(line, dict):
         return {}
 
     def put(value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                key: os.path.join(folder, item) if key == "scriptPath" and isinstance(item, str) else put(item)
+                key: os.path.join(folder, os.path.expanduser(item))
+                if key == "scriptPath" and isinstance(item, str)
+                else put(item)
                 for key, item in value.items()
             }
-        if isinstance(value, list):
-            return [put(item) for item in value]
-        if isinstance(value, str) and isinstance(values, dict):
-            return re.sub(r"#\{(\w+)\}", lambda match: str(values.get(match[1], "")), value)
-        return value
+        return [put(item) for item in value] if isinstance(value, list) else value
 
     return dict(put(line))
+
+
+def _depends_on_answers(manifest: Mapping[str, Any], line: Any) -> bool:
+    """Whether answers to a preset's questions change its status line: by name, by a mapping, or by a path."""
+    mappings = manifest.get("configMappings")
+    places = [_text(each, "target") for each in (mappings if isinstance(mappings, list) else ())]
+    places += list(_part(manifest, "userValues") or ())
+    return "#{" in json.dumps(line) or any(place.startswith("StatusLine") for place in places)
 
 
 def chosen(lines: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
@@ -575,7 +588,12 @@ def render(given: Mapping[str, Any], preset: str | None = None) -> str:
             known.append(configuration())
         return known[0]
 
-    lines = [of_preset(preset)] if preset else []
+    lines = []
+    if preset:
+        try:
+            lines.append(of_preset(preset))
+        except Exception as error:
+            print(f"statusline: the preset {preset}: {error}", file=sys.stderr)
     lines.append(_part(read(), "StatusLine") or {})
     style, modules = chosen([_resolved(line) for line in lines if isinstance(line, dict)])
     base = home()

@@ -14,6 +14,8 @@ import pytest
 
 from ccr_core.cli import statusline
 
+SIMPLE = "deep feature/one seen ↑ 1.2k ↓ 56"
+"""The theme of that name for `given`."""
 ESCAPES = re.compile(r"\x1b\[[\d;]*m")
 GIVEN: dict[str, Any] = {
     "hook_event_name": "Status",
@@ -199,7 +201,7 @@ def test_branch_of_a_worktree(tmp_path: Path) -> None:
     ("name", "expected"),
     [
         ("default", "\U000f024b deep \ue725 feature/one \U000f06a9 seen ↑ 1.2k ↓ 56"),
-        ("simple", "deep feature/one seen ↑ 1.2k ↓ 56"),
+        ("simple", SIMPLE),
         (
             "full",
             "\U000f024b deep \ue725 feature/one \U000f06a9 seen 🪟 15% / 200k ⚡ 0 t/s 💰 0.42¢ ⏱️ 1m23s 📝 +12/-5",
@@ -310,18 +312,72 @@ def test_javascript_of_an_older_theme(ccr: Any, given: dict[str, Any], tmp_path:
     assert f"-e {ccr.folder / 'line.js'} deep {{'a': 1}}" == line(ccr, given)
 
 
+def preset(ccr: Any, **data: Any) -> Path:
+    """Install the preset `mine` with these data; gives its folder."""
+    folder: Path = ccr.folder / "presets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("// a preset\n" + json.dumps({"name": "mine", **data}))
+    (folder / "line.py").write_text("statusline = 'from the preset'")
+    return folder
+
+
 def test_preset(ccr: Any, given: dict[str, Any]) -> None:
     """A preset's own status line is used, with the user's values, and scripts of its own folder."""
-    folder = ccr.folder / "presets" / "mine"
-    folder.mkdir(parents=True)
     modules = [{"type": "model", "text": "#{who}: {{model}}"}, {"type": "script", "scriptPath": "line.py"}]
-    (folder / "manifest.json").write_text(
-        "// a preset\n" + json.dumps({"StatusLine": {"default": {"modules": modules}}, "userValues": {"who": "me"}})
-    )
-    (folder / "line.py").write_text("statusline = 'from the preset'")
+    preset(ccr, StatusLine={"default": {"modules": modules}}, userValues={"who": "me"})
     assert "me: seen from the preset" == line(ccr, given, "mine")
     assert "\U000f024b" in line(ccr, given, "no-such-preset")
     assert "\U000f024b" in line(ccr, given, "../presets/mine")
+
+
+MODULE = {"type": "model", "text": "plain"}
+SCRIPT = {"type": "script", "scriptPath": "line.py"}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"configMappings": [{"target": "StatusLine.default.modules[0].text", "value": "#{word}"}]}, "typed"),
+        ({"configMappings": [{"target": "StatusLine.default.modules[0].text", "value": "now #{word}"}]}, "now typed"),
+        (
+            {
+                "configMappings": [
+                    {
+                        "target": "StatusLine.default.modules[0].text",
+                        "value": "never",
+                        "when": {"field": "word", "value": "other"},
+                    }
+                ]
+            },
+            "plain",
+        ),
+        ({"configMappings": [{"target": "StatusLine.currentStyle", "value": "simple"}]}, SIMPLE),
+        ({"userValues": {"StatusLine.default.modules[0].text": "by path"}}, "by path"),
+        ({"template": {"StatusLine": {"default": {"modules": [{"text": "#{word} #{also}"}]}}}}, "typed by default"),
+        ({"template": {"Router": {}}}, "plain"),
+        ({"template": {"StatusLine": {"default": {"modules": [SCRIPT]}}}}, "from the preset"),
+        (
+            {"configMappings": [{"target": "StatusLine.default", "value": {"modules": [SCRIPT]}}]},
+            "from the preset",
+        ),
+    ],
+)
+def test_preset_as_it_is_in_effect(ccr: Any, given: dict[str, Any], data: dict[str, Any], expected: str) -> None:
+    """Mappings, templates, defaults and values by path count as they do for the router."""
+    schema = [{"id": "word", "type": "input"}, {"id": "also", "type": "input", "defaultValue": "by default"}]
+    whole = {"schema": schema, "StatusLine": {"default": {"modules": [MODULE]}}, "userValues": {"word": "typed"}}
+    preset(ccr, **{**whole, **data})
+    assert expected == ESCAPES.sub("", line(ccr, given, "mine"))
+
+
+def test_broken_preset(ccr: Any, given: dict[str, Any]) -> None:
+    """A preset that cannot be understood leaves the line to the configuration, and says why on standard error."""
+    theme(ccr, {"type": "model", "text": "of the configuration"})
+    preset(ccr, schema=3, StatusLine={"default": {"modules": [{"text": "#{x}"}]}})
+    done = ccr.run("statusline", "mine", input=json.dumps(given))
+    assert (0, "of the configuration\n") == (done.returncode, done.stdout)
+    assert "statusline: the preset mine: " in done.stderr
+    assert "schema: expected a list" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[1]", '{"a": '])
@@ -370,15 +426,18 @@ def test_toml(ccr: Any, given: dict[str, Any]) -> None:
     assert "toml seen" == line(ccr, given)
 
 
-def test_imports_nothing(ccr: Any, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("words", [["statusline"], ["statusline", "mine"]])
+def test_imports_nothing(ccr: Any, given: dict[str, Any], words: list[str]) -> None:
     """The line is made without click, attrs, HTTP, configuration, plugins, or what starts processes."""
     ccr.write_config({"StatusLine": {"currentStyle": "full"}})
     stats(ccr)
+    schema = [{"id": "key", "type": "password"}]
+    preset(ccr, schema=schema, userValues={"key": "k"}, StatusLine={"default": {"modules": [MODULE]}})
     script = (
         "import sys, io\n"
         f"sys.stdin = io.TextIOWrapper(io.BytesIO({json.dumps(given).encode()!r}))\n"
         "from ccr_core.cli import main\n"
-        "assert main(['statusline']) == 0\n"
+        f"assert main({words!r}) == 0\n"
         "print('\\n'.join(sys.modules))\n"
     )
     done = subprocess.run(

@@ -14,9 +14,10 @@ import questionary
 from questionary import Choice
 
 from ccr_core.cli.edits import Draft, draft, save
-from ccr_core.cli.model import FIRST, adding, route_keys, routes, setting, show_routes, targets
+from ccr_core.cli.model import adding, route_keys, routes, setting, show_routes, targets
 from ccr_core.cli.output import fail, paint
 from ccr_core.cli.provider import appended, check_name, entry_for, show, try_provider
+from ccr_core.entries import FIRST
 from ccr_core.errors import CcrError
 from ccr_core.presets import Manifest, Question
 from ccr_core.routing import LEVELS

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from ccr_core import config_edit
+from ccr_core import config_edit, entries
 from ccr_core.cli import process
 from ccr_core.cli.output import note
 from ccr_core.config import Config, find, from_document, home, load, parse, parse_path, read_text
@@ -55,19 +55,15 @@ class Draft:
 
     def providers_at(self) -> str:
         """The key of the list of providers as the file spells it."""
-        return "providers" if "providers" in self.config.raw and "Providers" not in self.config.raw else "Providers"
+        return entries.providers_key(self.config)
 
     def router_at(self) -> str:
         """The key of the routes as the file spells it."""
-        return "router" if "router" in self.config.raw and "Router" not in self.config.raw else "Router"
+        return entries.router_key(self.config)
 
     def append(self, provider: Mapping[str, Any]) -> Set:
         """The change that adds an entry behind the other providers."""
-        key = self.providers_at()
-        present = self.config.raw.get(key)
-        if not present:
-            return Set((key,), [dict(provider)])
-        return Set((key, len(present)), dict(provider))
+        return entries.append(self.config, provider)
 
 
 def draft(create: bool = False) -> Draft:

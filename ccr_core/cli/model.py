@@ -8,22 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
+from ccr_core import entries
 from ccr_core.cli.edits import Draft, at_terminal, draft, save
 from ccr_core.cli.output import emit, note, paint, table
 from ccr_core.config import did_you_mean
 from ccr_core.config_edit import Change, Delete, Set
+from ccr_core.entries import THRESHOLD
 from ccr_core.errors import CcrError
 
 if TYPE_CHECKING:
     from ccr_core.runtime import Provider
-
-FIRST = ("default", "background", "think", "longContext", "webSearch", "image")
-"""The routes in the order in which people know them."""
-
-THRESHOLD = "longContextThreshold"
 
 
 @click.group(short_help="Show and choose models.", invoke_without_command=True)
@@ -166,28 +162,13 @@ def remove(provider: str, name: str) -> int:
 
 
 def routes(now: Draft) -> dict[str, str]:
-    """Every route that is set, by its name; ``agentTypes.NAME`` for one in a table."""
-    router = now.config.router
-    found: dict[str, str] = {}
-    if router.default:
-        found["default"] = router.default
-    for key in [*FIRST[1:], *(key for key in route_keys(now) if key not in FIRST)]:
-        value = router.options.get(key)
-        if isinstance(value, str):
-            found[key] = value
-        elif isinstance(value, Mapping):
-            found |= {f"{key}.{name}": text for name, text in value.items() if isinstance(text, str)}
-    return found
+    """Every route that is set; see :func:`ccr_core.entries.routes`."""
+    return entries.routes(now.config, now.registry)
 
 
 def route_keys(now: Draft) -> dict[str, bool]:
-    """The keys of ``Router`` that hold routes, and whether a key holds a table of them."""
-    keys: dict[str, bool] = dict.fromkeys(FIRST, False)
-    for contributed in now.registry.rules.values():
-        for field in attrs.fields(contributed.value.options) if contributed.value.options else ():
-            if field.metadata.get("route"):
-                keys[field.metadata.get("key", field.name)] = "Mapping" in str(field.type)
-    return keys
+    """The keys that hold routes; see :func:`ccr_core.entries.route_keys`."""
+    return entries.route_keys(now.registry)
 
 
 def show_routes(chosen: Mapping[str, str]) -> None:

@@ -8,30 +8,21 @@ transformers, key and proxy, and without any rule or fallback in between.
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 
+from ccr_core import entries
 from ccr_core.cli.edits import Draft, draft, save, secret
 from ccr_core.cli.output import emit, facts, fail, note, paint, table
-from ccr_core.config import did_you_mean, mask
-from ccr_core.config_edit import Change, Delete, Set
+from ccr_core.config import mask
+from ccr_core.config_edit import Change, Delete
 from ccr_core.errors import CcrError
+from ccr_core.probe import attempt, key_state
 
 if TYPE_CHECKING:
-    from ccr_core.dialect import Ingress
     from ccr_core.runtime import Provider, Runtime
-
-QUESTION = 'Call the tool "report" with the word "pong".'
-TOOL = {
-    "name": "report",
-    "description": "Report a word.",
-    "input_schema": {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]},
-}
 
 
 @click.group(short_help="Add, remove, list and try providers.")
@@ -81,20 +72,6 @@ def _row(each: Provider) -> dict[str, Any]:
         "models": list(each.models),
         "transformers": [step.spec.name for step in each.plan.steps],
     }
-
-
-def key_state(each: Provider) -> str:
-    """What is known of a provider's key: ``set``, ``none needed``, ``missing``, ``sign-in``, or the unset variable."""
-    if each.config.auth_type == "oauth":
-        return f"sign-in {each.config.oauth_provider or each.name}"
-    if each.spec is not None and each.spec.key_style == "none":
-        return "none needed"
-    if not each.keys:
-        return "missing"
-    first = each.config.api_key or ""
-    if first.startswith("$"):  # a resolved reference is not seen any more
-        return f"{first} is not set"
-    return "set" if len(each.keys) == 1 else f"{len(each.keys)} keys"
 
 
 def _list_presets(as_json: bool) -> int:
@@ -233,73 +210,17 @@ def test(name: str | None, model: str | None, timeout: float, as_json: bool) -> 
 
 def check_name(now: Draft, name: str) -> None:
     """Raise ``CcrError`` if a new provider cannot have this name."""
-    if not name.strip() or "," in name:
-        raise CcrError(f'"{name}" cannot be the name of a provider: it is empty, or has a comma in it')
-    taken = next((each for each in now.config.providers if each.name.lower() == name.lower()), None)
-    if taken is not None:
-        raise CcrError(f"there is a provider {taken.name} already, at {taken.where} of {now.path}")
+    entries.check_name(now.config, name, now.path)
 
 
-def entry_for(
-    now: Draft,
-    name: str,
-    *,
-    url: str | None = None,
-    key_env: str | None = None,
-    key: str | None = None,
-    models: tuple[str, ...] = (),
-    dialect: str | None = None,
-    oauth: str | None = None,
-    transformers: tuple[str, ...] = (),
-) -> dict[str, Any]:
-    """The entry of a new provider, with no more in it than is needed."""
-    preset = now.registry.providers.get(name)
-    spec = preset.value if preset is not None else None
-    sign_in = now.registry.auth.get(oauth) if oauth is not None else None
-    if oauth is not None and sign_in is None:
-        near = did_you_mean(oauth, now.registry.auth)
-        raise CcrError(f'there is no sign-in "{oauth}"{near}; known: {", ".join(now.registry.auth) or "none"}')
-    if sum((key_env is not None, key is not None, oauth is not None)) > 1:
-        raise CcrError("give one of --key-env, --key and --oauth")
-    entry: dict[str, Any] = {"name": name}
-    if url is None and spec is None:
-        if sign_in is None:
-            near = did_you_mean(name, now.registry.providers)
-            raise CcrError(f'no plugin knows a service "{name}"{near}; give its address with --url')
-        url = sign_in.value.base_url
-    if url is not None:
-        if "://" not in url:
-            raise CcrError(f'"{url}" is no address; it begins with https:// or http://')
-        entry["api_base_url"] = url
-    if oauth is not None:
-        entry |= {"auth_type": "oauth", "oauth_provider": oauth}
-        models = models or (sign_in.value.models if sign_in is not None else ())
-    elif key is not None:
-        entry["api_key"] = key
-    elif key_env is not None:
-        entry["api_key"] = f"${{{key_env.strip('${}')}}}" if not key_env.isupper() else f"${key_env}"
-    elif spec is not None and spec.key_env:
-        entry["api_key"] = f"${spec.key_env}"
-    if models:
-        entry["models"] = list(models)
-    elif spec is None or not spec.models:
-        raise CcrError(f"give at least one model of {name} with --model")
-    if dialect:
-        entry["dialect"] = dialect
-    if transformers:
-        entry["transformer"] = {"use": list(transformers)}
-    return entry
+def entry_for(now: Draft, name: str, **given: Any) -> dict[str, Any]:
+    """The entry of a new provider; see :func:`ccr_core.entries.entry_for`."""
+    return entries.entry_for(now.registry, name, **given, hints=(" with --url", " with --model"))
 
 
 def appended(now: Draft, entry: Mapping[str, Any], as_default: bool) -> tuple[list[Change], str | None]:
-    """The changes that add an entry, and the default route if they set one: when asked to, or if there is none."""
-    changes: list[Change] = [now.append(entry)]
-    if not as_default and now.config.router.default:
-        return changes, None
-    preset = now.registry.providers.get(entry["name"])
-    models = entry.get("models") or (preset.value.models if preset is not None else ())
-    route = f"{entry['name']},{models[0]}"
-    return [*changes, Set((now.router_at(), "default"), route)], route
+    """The changes that add an entry; see :func:`ccr_core.entries.appended`."""
+    return entries.appended(now.config, now.registry, entry, as_default)
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -328,142 +249,5 @@ def _tokens(usage: Mapping[str, Any]) -> str:
 
 
 def try_provider(runtime: Runtime, each: Provider, model: str | None = None, timeout: float = 60) -> dict[str, Any]:
-    """Send one small request to a model of ``each`` (its first if absent); what came of it, as plain data.
-
-    ``status`` is that of the answer, ``first`` and ``duration`` are in seconds from the sending on, ``streaming`` and
-    ``tools`` are a word or a sentence, ``error`` says what is wrong.
-    """
-    name = model or next(iter(each.models), None)
-    if name is None:
-        return _result(each, "?", error=f"{each.name} lists no model; name one with --model")
-    key = key_state(each)
-    if key == "missing" or key.endswith(" is not set"):
-        return _result(each, name, error=f"it has no key: {key}")
-    return asyncio.run(_try(runtime, each, name, timeout))
-
-
-async def _try(runtime: Runtime, each: Provider, model: str, seconds: float) -> dict[str, Any]:
-    from ccr_core.upstream import HttpSender
-
-    config = runtime.config
-    sender = HttpSender(connect_seconds=config.limits.connect_s, proxy_url=config.proxy_url, no_proxy=config.no_proxy)
-    try:
-        async with asyncio.timeout(seconds):
-            result = await _ask(runtime, each, model, sender, tools=True)
-            if not result["ok"] and result["status"] in (400, 404, 422):
-                second = await _ask(runtime, each, model, sender, tools=False)
-                if second["ok"]:
-                    return {**second, "tools": f"refused: {result['error']}"}
-            return result
-    except TimeoutError:
-        return _result(each, model, error=f"no whole answer within {seconds:g} s")
-    finally:
-        await sender.aclose()
-
-
-async def _ask(runtime: Runtime, each: Provider, model: str, sender: Any, *, tools: bool) -> dict[str, Any]:
-    from ccr_core.config import Retry
-    from ccr_core.engine import Engine
-
-    only = attrs.evolve(
-        runtime,
-        rules=(_only(each, model),),
-        server_tools=(),
-        config=attrs.evolve(runtime.config, fallback={}, retry=Retry(attempts=0)),
-    )
-    body = {
-        "model": model,
-        "max_tokens": 1024,
-        "stream": True,
-        "messages": [{"role": "user", "content": QUESTION if tools else "Answer with the word pong."}],
-        **({"tools": [TOOL]} if tools else {}),
-    }
-    client = _Reader()
-    await Engine(only, sender).serve(_ingress(runtime), "/v1/messages", json.dumps(body).encode(), {}, client)
-    return _judged(each, model, client, tools)
-
-
-def _only(each: Provider, model: str) -> Any:
-    """A rule that sends everything to one model."""
-    from ccr_core.routing import Decision, Rule
-    from ccr_core.spec import RuleSpec
-
-    spec = RuleSpec(name="test", decide=lambda request, ctx: Decision(f"{each.name},{model}", "it is tested"))
-    return Rule(spec, None, "ccr")
-
-
-def _ingress(runtime: Runtime) -> Ingress:
-    found = next((item.value for item in runtime.ingresses if item.value.name == "anthropic"), None)
-    if found is None:
-        raise CcrError("no plugin offers the ingress anthropic; install ccr-plugin-anthropic")
-    return found
-
-
-class _Reader:
-    """The :class:`~ccr_core.engine.Client` that notes what comes when."""
-
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-        self.status = 0
-        self.times: list[float] = []
-        self.data = b""
-
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.status = status
-
-    async def write(self, data: bytes, last: bool = False) -> None:
-        if data:
-            self.times.append(time.monotonic() - self.since)
-        self.data += data
-
-
-def _judged(each: Provider, model: str, client: _Reader, tools: bool) -> dict[str, Any]:
-    """What an answer of the Messages API says of its provider."""
-    if client.status != 200:
-        return _result(each, model, status=client.status, error=_message(client.data))
-    events = []
-    for line in client.data.decode(errors="replace").splitlines():
-        if line.startswith("data:"):
-            events.append(json.loads(line[5:]))
-    failed = next((event["error"]["message"] for event in events if event["type"] == "error"), None)
-    usage: dict[str, Any] = {}
-    called = False
-    for event in events:
-        usage |= (event.get("message") or {}).get("usage") or event.get("usage") or {}
-        called = called or (event.get("content_block") or {}).get("type") == "tool_use"
-    pieces = len(client.times)
-    return _result(
-        each,
-        model,
-        status=client.status,
-        error=failed or ("" if any(event["type"] == "message_stop" for event in events) else "the answer has no end"),
-        first=client.times[0],
-        duration=client.times[-1],
-        streaming=f"yes, in {pieces} pieces" if pieces > 1 else "the answer came in one piece",
-        tools="" if not tools else "called" if called else "offered, but not called",
-        usage={key: value for key, value in usage.items() if value},
-    )
-
-
-def _message(data: bytes) -> str:
-    try:
-        return str(json.loads(data)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return data.decode(errors="replace")[:300]
-
-
-def _result(each: Provider, model: str, **found: Any) -> dict[str, Any]:
-    result = {
-        "provider": each.name,
-        "model": model,
-        "ok": not found["error"],
-        "error": "",
-        "status": 0,
-        "first": None,
-        "duration": None,
-        "streaming": "",
-        "tools": "",
-        "usage": {},
-        **found,
-    }
-    return result
+    """See :func:`ccr_core.probe.attempt`."""
+    return asyncio.run(attempt(runtime, each, model, timeout))

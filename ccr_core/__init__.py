@@ -133,6 +133,7 @@ _HOME = {
         "token_of",
         "url_with",
     ),
+    "health": ("retry_after",),
     "tokenstore": ("FileStore", "TokenStore"),
     "tokens": ("Counter", "count_request"),
     "catalogue": ("Catalogue", "ModelFacts", "Prices", "Subject"),
@@ -339,6 +340,7 @@ if TYPE_CHECKING:
     from ccr_core.flows import post_call as post_call
     from ccr_core.flows import token_of as token_of
     from ccr_core.flows import url_with as url_with
+    from ccr_core.health import retry_after as retry_after
     from ccr_core.hookspecs import hookimpl as hookimpl
     from ccr_core.messages import (
         JSON as JSON,

@@ -16,7 +16,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,9 +67,16 @@ class Account:
     dead: str | None = None
     """Hash of a refresh token that the vendor has refused for good."""
 
-    cooldown: float = 0.0
+    cooldowns: Mapping[str, float] = attrs.field(factory=dict)
+    """Until when it rests, in Unix seconds, by model; ``*`` is for all."""
+
     windows: tuple[Window, ...] = ()
     kind: str = "oauth"
+
+    @property
+    def cooldown(self) -> float:
+        """Until when the whole account rests; 0 if it does not."""
+        return self.cooldowns.get("*", 0.0)
 
     def standing(self, spec: AuthSpec | None, now: float) -> str:
         """In a word: ``active``, ``refreshable``, ``expired``, ``cooling``, or why it is not used."""
@@ -96,8 +103,7 @@ def accounts_of(providers: JSON, provider: str) -> list[Account]:
     found = []
     for id, record in entry.get("accounts", {}).items():
         status = record.get("status") if isinstance(record.get("status"), dict) else {}
-        cooldown = status.get("cooldown") or {}
-        until = cooldown.get("*") if isinstance(cooldown, dict) else None
+        cooldown = status.get("cooldown")
         found.append(
             Account(
                 provider=provider,
@@ -111,7 +117,11 @@ def accounts_of(providers: JSON, provider: str) -> list[Account]:
                 default=entry.get("default") == id,
                 proxy=record.get("proxy"),
                 dead=status.get("dead_refresh_sha256"),
-                cooldown=float(until) if isinstance(until, (int, float)) else 0.0,
+                cooldowns={
+                    model: float(until)
+                    for model, until in (cooldown if isinstance(cooldown, dict) else {}).items()
+                    if isinstance(until, (int, float))
+                },
                 windows=tuple(
                     Window(name=each["name"], used=each["used"], resets=each.get("resets"))
                     for each in status.get("windows") or ()
@@ -280,8 +290,27 @@ class Accounts:
             rows = [attrs.asdict(window) for window in windows]
             self._threads.submit(self._set_status, key.id, windows=rows)
 
-    def refused(self, key: Key, reply: WireReply, error: CcrError) -> CcrError:
-        """What a refusal means for the account; ``error`` is what the dialect has made of it."""
+    def cooling(self, account: str, model: str) -> float:
+        """For how many seconds an account rests, for ``model`` or for all, as far as that is kept."""
+        known = self._accounts.get(account)
+        if known is None or not known.cooldowns:
+            return 0.0
+        return max(0.0, max(known.cooldowns.get(name, 0.0) for name in ("*", model)) - self._clock())
+
+    def worked(self, key: Key, model: str) -> None:
+        """An answer came: the account does not rest, whatever was kept."""
+        if self.cooling(key.id, model):
+            self._rest(key.id, dict.fromkeys(("*", model), 0.0))
+
+    def _rest(self, account: str, until: Mapping[str, float]) -> None:
+        now = self._clock()
+        known = self._accounts[account]
+        kept = {name: at for name, at in {**known.cooldowns, **until}.items() if at > now}
+        self._accounts[account] = attrs.evolve(known, cooldowns=kept)
+        self._threads.submit(self._set_status, account, cooldown={name: int(at) for name, at in kept.items()})
+
+    def refused(self, key: Key, reply: WireReply, error: CcrError, model: str) -> CcrError:
+        """What a refusal means for the account and ``model``; ``error`` is what the dialect has made of it."""
         if not isinstance(error, UpstreamError):
             return error
         found = self.auth.refused(reply, error)
@@ -289,9 +318,9 @@ class Accounts:
             self.set_aside(key.id, found)
         elif isinstance(found, UpstreamError) and found.status == 429:
             seconds = retry_after(found.headers)
-            of_all = not (isinstance(found, Limited) and found.model_only)
-            if of_all and seconds is not None and seconds > LONG:
-                self._threads.submit(self._set_status, key.id, cooldown={"*": int(self._clock() + seconds)})
+            whole = not (isinstance(found, Limited) and found.model_only)
+            if seconds is not None and seconds > LONG and key.id in self._accounts:
+                self._rest(key.id, {"*" if whole else model: self._clock() + seconds})
         return found
 
     def set_aside(self, account: str, error: AccountError) -> None:

@@ -358,7 +358,8 @@ class Engine:
     def _key_cooling(self, provider: Provider, key: Key, model: str) -> float:
         cooling = self.health.cooling((provider.name, key.id))
         if provider.accounts is not None:
-            cooling = max(cooling, self.health.cooling((provider.name, f"{key.id} {model}")))
+            of_model = self.health.cooling((provider.name, f"{key.id} {model}"))
+            cooling = max(cooling, of_model, provider.accounts.cooling(key.id, model))
         return cooling
 
     async def _on_route(
@@ -404,6 +405,7 @@ class Engine:
                 self.health.worked(provider.name, key.id if key else "")
                 if provider.accounts is not None and key is not None:
                     self.health.worked(provider.name, f"{key.id} {route.model}")
+                    provider.accounts.worked(key, route.model)
                 return
 
     def _key(self, provider: Provider, model: str, session: str | None, tried: set[str]) -> Key | None:
@@ -508,7 +510,7 @@ class Engine:
                     exchange.answered(401, error.message)
                     key, renewed = await accounts.renew(key), True
                     continue
-                error = accounts.refused(key, refused, error)
+                error = accounts.refused(key, refused, error, route.model)
                 other = None if amended else provider.auth.amend(wire, refused)
                 if other is not None:
                     exchange.answered(error.status, error.message)

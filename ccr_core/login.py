@@ -40,7 +40,7 @@ from ccr_core.auth import (
 from ccr_core.dialect import WireReply
 from ccr_core.errors import AuthError, CcrError, RequestError, UpstreamError
 from ccr_core.flows import read_pasted
-from ccr_core.upstream import is_loopback
+from ccr_core.upstream import is_loopback, trusted
 
 log = logging.getLogger("ccr.login")
 
@@ -55,6 +55,10 @@ ANSWER = 4 * 1024 * 1024
 _SECRET = re.compile(
     r"(token|secret|verifier|authorization|password|assertion)|^(device_code|code|device_auth_id|authorization_code)$"
 )
+
+
+_tls = functools.cache(trusted)
+"""Made once: reading the roots takes longer than all else.  Not the context of requests, which httpx would change."""
 
 
 class Http:
@@ -91,7 +95,7 @@ class Http:
         try:
             with (
                 httpx.Client(
-                    timeout=httpx.Timeout(SECONDS, connect=CONNECT_SECONDS), proxy=proxy, trust_env=False
+                    timeout=httpx.Timeout(SECONDS, connect=CONNECT_SECONDS), proxy=proxy, trust_env=False, verify=_tls()
                 ) as client,
                 client.stream(wire.method, wire.url, headers=headers, **content) as answer,
             ):

@@ -533,15 +533,17 @@ def _proxy_of(url: str) -> _Proxy:
     return _Proxy(parts.hostname, parts.port or 80, credentials)
 
 
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    """The system's trusted roots (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count), else those that certifi brings."""
+def trusted() -> ssl.SSLContext:
+    """A context with the system's roots (``SSL_CERT_FILE``, ``SSL_CERT_DIR`` count), else with those of certifi."""
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"]:
         import certifi
 
         context.load_verify_locations(certifi.where())
     return context
+
+
+_tls = functools.cache(trusted)
 
 
 def is_loopback(host: str) -> bool:

@@ -666,16 +666,45 @@ async def test_a_limit_of_one_model(world: World) -> None:
 async def test_used_up_altogether(world: World) -> None:
     """The client gets the limit and when it ends; then the configuration's fallback is tried first."""
     world.sign_in()
-    served, sender = app(world, whole({"message": "used up"}, 429))
+    served, sender = app(world, whole({"message": "model used up"}, 429))
     got = await call(served, "POST", "/toy", said())
     assert (429, "used up") == (got.status, got.json["message"])
 
-    served, sender = app(world, whole({"message": "used up"}, 429), good(), good(), fallback={"default": ("spare,m",)})
-    for _ in range(2):
-        got = await call(served, "POST", "/toy", said())
+    served, sender = app(
+        world, whole({"message": "used up"}, 429), good(), good(), good(), fallback={"default": ("spare,m",)}
+    )
+    for model in ("sub,m2", "sub,m2", "sub,m"):
+        got = await call(served, "POST", "/toy", said(model=model))
         assert 200 == got.status
 
-    assert ["api.sub.example", "spare.invalid", "spare.invalid"] == [wire.url.split("/")[2] for wire, _ in sender.sent]
+    hosts = [wire.url.split("/")[2] for wire, _ in sender.sent]
+    assert ["api.sub.example", "spare.invalid", "spare.invalid", "spare.invalid"] == hosts
+
+
+@pytest.mark.parametrize(("cooldown", "resting"), [({"*": 900}, ["m", "m2"]), ({"m": 900}, ["m"]), ({"m": -1}, [])])
+async def test_resting_over_a_restart(world: World, cooldown: dict[str, float], resting: list[str]) -> None:
+    """Until the reset that was kept, the fallback is asked first: for the account, or for one of its models."""
+    kept = {model: NOW + seconds for model, seconds in cooldown.items()}
+    world.sign_in(status={"state": "ok", "cooldown": kept})
+    for model in ("m", "m2"):
+        served, sender = app(world, good(), fallback={"default": ("spare,m",)})
+        await call(served, "POST", "/toy", said(model=f"sub,{model}"))
+
+        host = "spare.invalid" if model in resting else "api.sub.example"
+        assert [host] == [wire.url.split("/")[2] for wire, _ in sender.sent]
+
+
+async def test_working_after_all(world: World) -> None:
+    """An account that is asked because nothing else is left, and answers, does not rest any more."""
+    world.sign_in(status={"state": "ok", "cooldown": {"*": NOW + 900, "m": NOW + 900, "m2": NOW + 900}})
+    served, _ = app(world, good())
+
+    await call(served, "POST", "/toy", said(model="sub,m"))
+
+    accounts = served.engine.runtime.providers["sub"].accounts
+    assert accounts is not None
+    await settled(accounts)
+    assert {"m2": NOW + 900} == world.record("me")["status"]["cooldown"]
 
 
 async def test_closed(world: World) -> None:

@@ -199,6 +199,7 @@ PUBLIC = [
     "pkce",
     "post_call",
     "reading",
+    "retry_after",
     "schema_in_words",
     "seal",
     "short_name",

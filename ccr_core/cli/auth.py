@@ -297,6 +297,8 @@ def status(provider: str | None, account: str | None, usage: bool, as_json: bool
             for window in row["windows"]:
                 resets = f", until {_time(window['resets'])}" if window["resets"] else ""
                 print(f"{row['provider']} {row['account']}: {window['name']} {window['used']:.0%} used{resets}")
+            for model, until in row["cooling_models"].items():
+                print(f"{row['provider']} {row['account']}: {model} cooling down until {_time(until)}")
             if row["todo"]:
                 print(f"{row['provider']} {row['account']}: {row['todo']}")
     return 1 if provider is not None and not usable else 0
@@ -391,6 +393,9 @@ def _rows(place: _Place, provider: str | None) -> list[dict[str, Any]]:
                 "default": account.default,
                 "expires": account.token.expires if account.kind == "oauth" else None,
                 "cooling_until": account.cooldown or None,
+                "cooling_models": {
+                    model: until for model, until in account.cooldowns.items() if model != "*" and until > now
+                },
                 "windows": [attrs.asdict(window) for window in account.windows],
                 "reason": account.reason,
                 "todo": todo,

@@ -27,12 +27,12 @@ _HOME = {
     "samples": ("PLAIN", "RICH", "SEED", "message", "pieces", "random_pieces", "recut", "steady_ids"),
     "served": ("Line", "Served", "serving"),
     "steps": ("RuleCase", "Trial", "ask_rule", "check_rule", "check_transformer"),
-    "upstream": ("Received", "Upstream", "sse"),
+    "upstream": ("Received", "Upstream", "sse", "streamed"),
 }
 
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 
-_MODULES = ("loopback", "recordings", "samples", "standins")
+_MODULES = ("loopback", "recordings", "samples", "signins", "standins")
 
 __all__ = sorted({*_WHERE, *_MODULES})
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ccr_core.testing import loopback as loopback
     from ccr_core.testing import recordings as recordings
     from ccr_core.testing import samples as samples
+    from ccr_core.testing import signins as signins
     from ccr_core.testing import standins as standins
     from ccr_core.testing.bodies import as_request as as_request
     from ccr_core.testing.bodies import ask as ask
@@ -105,3 +106,4 @@ if TYPE_CHECKING:
     from ccr_core.testing.upstream import Received as Received
     from ccr_core.testing.upstream import Upstream as Upstream
     from ccr_core.testing.upstream import sse as sse
+    from ccr_core.testing.upstream import streamed as streamed

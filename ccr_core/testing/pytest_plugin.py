@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -17,6 +17,9 @@ import pytest_asyncio
 from ccr_core.testing.harness import Harness
 from ccr_core.testing.harness import Make as Make
 from ccr_core.testing.upstream import Upstream
+
+if TYPE_CHECKING:
+    from ccr_core.testing.loopback import Vendor
 
 
 @pytest.fixture
@@ -28,6 +31,15 @@ def upstream() -> Iterator[Upstream]:
     made = Upstream()
     yield made
     made.verify()
+
+
+@pytest.fixture
+def vendor() -> Iterator[Vendor]:
+    """A web server on this machine that knows no path until the test says so; see :mod:`ccr_core.testing.loopback`."""
+    from ccr_core.testing.loopback import Vendor
+
+    with Vendor() as made:
+        yield made
 
 
 @pytest_asyncio.fixture

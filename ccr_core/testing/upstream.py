@@ -20,7 +20,10 @@ import attrs
 
 from ccr_core.dialect import WireRequest
 from ccr_core.errors import UpstreamError, kind_of
+from ccr_core.events import explode
 from ccr_core.messages import JSON, Headers
+from ccr_core.testing import samples
+from ccr_core.testing.grammar import to_wire
 from ccr_core.testing.recordings import Recording
 from ccr_core.testing.samples import pieces
 from ccr_core.upstream import Reply
@@ -254,3 +257,9 @@ def sse(*events: JSON | str) -> bytes:
             name = f"event: {event['type']}\n" if "type" in event else ""
             out.append(f"{name}data: {json.dumps(event, ensure_ascii=False)}\n\n")
     return "".join(out).encode()
+
+
+def streamed(said: str | JSON) -> bytes:
+    """The server-sent events with which Anthropic's service gives a whole message, or says a text."""
+    message = samples.message(samples.text(said)) if isinstance(said, str) else said
+    return sse(*to_wire(explode(message)))

@@ -17,10 +17,7 @@ from PIL import Image
 
 from ccr_core import JSON, ToolCall, ToolContext, ToolResult
 from ccr_core.dialect import Target
-from ccr_core.events import explode
-from ccr_core.sse import encode
-from ccr_core.testing import Harness, Make, Upstream, as_request, ask, check_plugin, samples, standins
-from ccr_core.testing.grammar import to_wire
+from ccr_core.testing import Harness, Make, Upstream, as_request, ask, check_plugin, samples, standins, streamed
 
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
@@ -54,10 +51,6 @@ OLD = [user(samples.text("What is this?"), ONE), ANSWER, user(samples.text("Whic
 
 def call(number: int = 1, **arguments: Any) -> JSON:
     return samples.tool_use("analyzeImage", f"toolu_{number}", **{"imageId": ["1"], "task": "colour?", **arguments})
-
-
-def streamed(message: JSON) -> bytes:
-    return b"".join(encode(event, event["type"]) for event in to_wire(explode(message)))
 
 
 def router(ccr: Make, *, plugins: list[Any] = PLUGINS, eye: JSON | None = None, **config: Any) -> Harness:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-import urllib.request
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import attrs
 import ccr_plugin_anthropic
@@ -32,8 +30,8 @@ from ccr_core import (
     WireReply,
     Wish,
 )
-from ccr_core.login import Front, Http, converse
-from ccr_core.testing import Make, Upstream, claude_code_headers, claude_code_request, replay, sse
+from ccr_core.testing import Make, Upstream, claude_code_headers, claude_code_request, replay, streamed
+from ccr_core.testing.loopback import Hit
 from ccr_core.tokenstore import save_login
 
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
@@ -56,24 +54,7 @@ GRANTED = {
 }
 PROFILE = {"account": {"uuid": "u-1"}, "organization": {"uuid": "o-1", "rate_limit_tier": "max_20x"}}
 
-STREAM = sse(
-    {
-        "type": "message_start",
-        "message": {
-            "id": "msg_1",
-            "type": "message",
-            "role": "assistant",
-            "content": [],
-            "model": "claude-sonnet-5",
-            "usage": {"input_tokens": 3, "output_tokens": 1},
-        },
-    },
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
-    {"type": "message_stop"},
-)
+STREAM = streamed("Hello")
 
 
 def auth(**options: Any) -> Managed:
@@ -237,36 +218,6 @@ def test_fast_mode() -> None:
 # --- the whole way -----------------------------------------------------------------------------------------------
 
 
-class Browser(Front):
-    """A user who agrees at once."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[Any]] = []
-
-    def open_url(self, url: str) -> None:
-        """Go where the vendor would send the browser."""
-        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        back = f"{query['redirect_uri']}?{urlencode({'code': 'c-1', 'state': query['state']})}"
-        self._tasks.append(asyncio.create_task(asyncio.to_thread(_get, back)))
-
-
-def _get(url: str) -> None:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
-        answer.read()
-
-
-async def test_signing_in(vendor: Any) -> None:
-    """The browser comes back to loopback, and the code is exchanged."""
-    vendor.on["/token"] = lambda given: (200, GRANTED)
-    vendor.on["/api/oauth/profile"] = lambda given: (200, PROFILE)
-    made = auth(token_url=f"{vendor.url}/token", account_base=vendor.url)
-    token = await converse(made.login(Wish()), Browser(), Http())
-
-    assert "sk-ant-oat01-one" == token.access
-    assert vendor.asked("/token")[0]["redirect_uri"].startswith("http://localhost:")
-    assert "Bearer sk-ant-oat01-one" == vendor.received[1][1]["authorization"]
-
-
 def configuration(vendor: Any) -> dict[str, Any]:
     return {
         "Providers": [
@@ -324,15 +275,15 @@ async def test_renewing(ccr: Make, upstream: Upstream, vendor: Any, alone: Path)
     signed_in(alone, seconds=60)
     pairs = iter(("two", "three"))
 
-    def renew(given: dict[str, Any]) -> tuple[int, Any]:
+    def renew(hit: Hit) -> Any:
         which = next(pairs)
-        return 200, {
+        return {
             "access_token": f"sk-ant-oat01-{which}",
             "refresh_token": f"sk-ant-ort01-{which}",
             "expires_in": 28800,
         }
 
-    vendor.on["/token"] = renew
+    vendor.routes["POST /token"] = renew
     upstream.fail(401, "expired").stream(STREAM)
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True), headers=CODE)
     kept = FileStore(alone).read()["anthropic-managed"]["accounts"]["acc00001"]
@@ -341,14 +292,14 @@ async def test_renewing(ccr: Make, upstream: Upstream, vendor: Any, alone: Path)
     assert ["Bearer sk-ant-oat01-two", "Bearer sk-ant-oat01-three"] == [
         sent.headers["authorization"] for sent in answer.sent
     ]
-    assert ["sk-ant-ort01-one", "sk-ant-ort01-two"] == [given["refresh_token"] for given in vendor.asked("/token")]
+    assert ["sk-ant-ort01-one", "sk-ant-ort01-two"] == [hit.json["refresh_token"] for hit in vendor.at("/token")]
     assert ("sk-ant-oat01-three", "sk-ant-ort01-three") == (kept["access_token"], kept["refresh_token"])
 
 
 async def test_revoked(ccr: Make, vendor: Any, alone: Path) -> None:
     """A dead sign-in names the command that helps."""
     signed_in(alone, seconds=-10)
-    vendor.on["/token"] = lambda given: (400, {"error": "invalid_grant"})
+    vendor.routes["POST /token"] = lambda hit: (400, {"error": "invalid_grant"})
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True), headers=CODE)
 
     assert 401 == answer.status

@@ -25,6 +25,7 @@ from ccr_core.testing import (
     claude_code_headers,
     claude_code_request,
     sse,
+    streamed,
 )
 
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
@@ -41,24 +42,7 @@ PLUGINS: list[ModuleType] = [
 LOGIN = "sk-ant-oat01-the-clients-own"
 HEADERS = {**claude_code_headers(), "authorization": f"Bearer {LOGIN}"}
 
-STREAM = sse(
-    {
-        "type": "message_start",
-        "message": {
-            "id": "msg_1",
-            "type": "message",
-            "role": "assistant",
-            "content": [],
-            "model": "claude-sonnet-5",
-            "usage": {"input_tokens": 3, "output_tokens": 1},
-        },
-    },
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
-    {"type": "message_stop"},
-)
+STREAM = streamed("Hello")
 
 OTHER = sse(
     json.dumps({"choices": [{"index": 0, "delta": {"content": "other"}}]}),

@@ -129,7 +129,7 @@ async def test_renewing(ccr: Make, upstream: Upstream, vendor: Any, alone: Path)
     """A token near its end is renewed before the request, one that is refused after it."""
     signed_in(alone, seconds=30)
     names = iter(("two", "three"))
-    vendor.on["/token"] = lambda form: (200, {"access_token": f"ya29.{next(names)}", "expires_in": 3599})
+    vendor.routes["POST /token"] = lambda hit: {"access_token": f"ya29.{next(names)}", "expires_in": 3599}
     upstream.reply({"error": {"code": 401, "message": "no"}}, 401).stream(STREAM)
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True))
 
@@ -154,7 +154,7 @@ async def test_a_closed_account(ccr: Make, upstream: Upstream, vendor: Any, alon
 async def test_revoked(ccr: Make, vendor: Any, alone: Path) -> None:
     """A sign-in that was taken back names the command that helps."""
     signed_in(alone, seconds=-5)
-    vendor.on["/token"] = lambda form: (400, {"error": "invalid_grant"})
+    vendor.routes["POST /token"] = lambda hit: (400, {"error": "invalid_grant"})
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True))
 
     assert 401 == answer.status

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import fnmatch
 import re
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -41,13 +42,11 @@ from ccr_core import (
     get_call,
     loads,
     post_call,
+    retry_after,
 )
 
 MODELS_SECONDS = 3600.0
 """How long the list of models is kept."""
-
-QUOTA_SECONDS = 3600.0
-"""How long an account rests whose plan is used up, since the refusal does not say until when."""
 
 _ENDPOINTS = (("/v1/messages", "messages"), ("/responses", "responses"))
 """What the list of models calls an endpoint, and what we do; the one that needs least translation first."""
@@ -291,7 +290,7 @@ class Copilot(Auth[Options]):
         if reply.status in (402, 429) and re.search(
             r"quota_exceeded|premium request|exceeded your .*allowance", _raw(reply)
         ):
-            return Limited(f"the Copilot plan is used up: {words}", QUOTA_SECONDS)
+            return Limited(f"the Copilot plan is used up: {words}", self._restored(reply.headers))
         if "model_max_prompt_tokens_exceeded" in _raw(reply) and not error.message.startswith("prompt is too long"):
             return UpstreamError(f"prompt is too long: {words}", 400)
         if "model_not_supported" in _raw(reply):
@@ -299,6 +298,15 @@ class Copilot(Auth[Options]):
         if reply.status == 466:
             return UpstreamError(f"{words}; Copilot wants a newer client: set oauth.copilot.editor_version", 400)
         return error
+
+    def _restored(self, headers: Headers) -> float | None:
+        """Seconds until a used-up plan can be used again, as far as a refusal says that.
+
+        Without it nothing is made up: the account then rests briefly, and longer each time.
+        """
+        given = retry_after(headers)
+        resets = [window.resets for window in self.observe(headers) if window.used >= 1 and window.resets is not None]
+        return given if given is not None or not resets else max(1.0, max(resets) - time.time())
 
     def _github(self, token: str) -> dict[str, str]:
         options = self.options

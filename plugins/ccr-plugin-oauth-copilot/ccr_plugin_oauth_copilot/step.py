@@ -40,7 +40,8 @@ def initiator(request: Request) -> str:
     hints = request.hints
     if hints.agent_id or hints.compaction or hints.request_class not in (None, "main"):
         return "agent"
-    last = request.messages[-1] if request.messages else {}
+    # Newer clients tell what they have to tell in messages of their own, behind the user's.
+    last = next((message for message in reversed(request.messages) if message.get("role") != "system"), {})
     if last.get("role") != "user":
         return "agent"
     blocks = blocks_of(last.get("content"))

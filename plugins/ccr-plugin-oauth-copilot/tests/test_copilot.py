@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import time
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +232,14 @@ def test_initiator(content: Any, hints: Hints, expected: str) -> None:
     assert expected == initiator(Request({"messages": [{"role": "user", "content": content}]}, hints=hints))
 
 
+@pytest.mark.parametrize(("content", "expected"), [("hi", "user"), ([RESULT], "agent")])
+def test_what_the_client_adds(content: Any, expected: str) -> None:
+    """A message of the client's own behind the user's says nothing of who has spoken."""
+    messages = [{"role": "user", "content": content}, {"role": "system", "content": "# Environment"}]
+
+    assert expected == initiator(Request({"messages": messages}))
+
+
 def test_an_assistant_goes_on() -> None:
     """A conversation that ends with the model's own words is not begun by the user."""
     messages = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "{"}]
@@ -237,16 +247,29 @@ def test_an_assistant_goes_on() -> None:
     assert "agent" == initiator(Request({"messages": messages}))
 
 
-def refused(status: int, body: bytes) -> Any:
-    return scheme().refused(WireReply(status=status, body=body), UpstreamError("words", status))
+def refused(status: int, body: bytes, **headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return scheme().refused(WireReply(status=status, headers=named, body=body), UpstreamError("words", status))
+
+
+@pytest.mark.parametrize("status", [402, 429])
+def test_a_used_up_plan(status: int) -> None:
+    """It rests until what the refusal names; where it names nothing, no time is made up."""
+    soon = datetime.datetime.fromtimestamp(time.time() + 7200, datetime.UTC).isoformat()
+    spent = f"ent=300&rem=0.0&rst={soon.replace('+00:00', 'Z')}"
+    body = b'{"error":{"code":"quota_exceeded","message":"no more"}}'
+    silent = refused(status, body)
+    told = refused(status, body, retry_after="90", x_quota_snapshot_chat=spent)
+    reset = refused(status, body, x_quota_snapshot_premium=spent)
+    left = refused(status, body, x_quota_snapshot_premium=spent.replace("rem=0.0", "rem=1.0"))
+
+    assert [Limited] * 4 == [type(each) for each in (silent, told, reset, left)]
+    assert [{}, {"retry-after": "90"}, {}] == [each.headers for each in (silent, told, left)]
+    assert 7100 < int(reset.headers["retry-after"]) <= 7200
 
 
 def test_refusals() -> None:
     """What a refusal means for the account and for the client."""
-    quota = refused(402, b'{"error":{"code":"quota_exceeded","message":"no more"}}')
-    assert isinstance(quota, Limited)
-    assert "3600" == quota.headers["retry-after"]
-
     assert "words" == refused(429, b'{"error":{"code":"rate_limited"}}').message
     long = refused(400, b'{"error":{"code":"model_max_prompt_tokens_exceeded","message":"128000"}}')
     assert (400, True) == (long.status, long.message.startswith("prompt is too long"))

@@ -1,16 +1,12 @@
-"""The whole way: a sign-in against a stand-in on loopback, then requests like Claude Code's through a router."""
+"""Requests like Claude Code's through a router, signed with an account, against stand-ins."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import time
-import urllib.request
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import ccr_plugin_anthropic
 import ccr_plugin_gemini
@@ -18,10 +14,8 @@ import ccr_plugin_oauth_gemini
 import ccr_plugin_rule_default
 import ccr_plugin_store_file
 import pytest
-from ccr_plugin_oauth_gemini import CodeAssistAuth, CodeAssistOptions
 
-from ccr_core import ConfigError, FileStore, Token, Wish, seal
-from ccr_core.login import Front, Http, converse
+from ccr_core import ConfigError, FileStore, Token, seal
 from ccr_core.testing import Make, Upstream, check_plugin, check_stream, claude_code_request, sse
 from ccr_core.tokenstore import save_login
 
@@ -85,57 +79,6 @@ def signed_in(path: Path, *, seconds: float = 3000.0, consent: bool = True, **ch
     save_login(FileStore(path), "gemini", token, now, consent=consent)
 
 
-class Browser(Front):
-    """A user who agrees at once."""
-
-    def __init__(self) -> None:
-        self.opened: list[str] = []
-        self._tasks: list[asyncio.Task[Any]] = []
-
-    def open_url(self, url: str) -> None:
-        """Go where the vendor would send the browser."""
-        self.opened.append(url)
-        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-        back = f"{query['redirect_uri']}?{urlencode({'code': 'c-1', 'state': query['state']})}"
-        self._tasks.append(asyncio.create_task(asyncio.to_thread(_get, back)))
-
-
-def _get(url: str) -> None:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=5) as answer:
-        answer.read()
-
-
-async def test_signing_in(vendor: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """The browser comes back to loopback, the code is exchanged, the project found; nothing secret is logged."""
-    options = CodeAssistOptions(
-        client_secret="secret-1",
-        authorize_url=f"{vendor.url}/auth",
-        token_url=f"{vendor.url}/token",
-        userinfo_url=f"{vendor.url}/me",
-        api_base=vendor.url,
-    )
-    scopes = " ".join(options.scopes)
-    vendor.on["/token"] = lambda form: (
-        200,
-        {"access_token": "ya29.new", "expires_in": 3599, "refresh_token": "1//new", "scope": scopes},
-    )
-    vendor.on["/me"] = lambda given: (200, {"email": "me@example.com"})
-    vendor.on["/v1internal:loadCodeAssist"] = lambda given: (
-        200,
-        {"currentTier": {"id": "standard-tier"}, "cloudaicompanionProject": "my-project"},
-    )
-    browser = Browser()
-    with caplog.at_level(logging.DEBUG, "ccr"):
-        token = await converse(CodeAssistAuth(options, "gemini").login(Wish()), browser, Http())
-    form = vendor.asked("/token")[0]
-
-    assert ("ya29.new", "my-project") == (token.access, token.data["project_id"])
-    assert form["redirect_uri"].startswith("http://127.0.0.1:")
-    assert "Bearer ya29.new" == vendor.received[-1][1]["authorization"]
-    for secret in ("secret-1", "ya29.new", "1//new", form["code_verifier"], "me@example.com"):
-        assert secret not in caplog.text
-
-
 async def test_a_streamed_request(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
     """A request of Claude Code goes out in the envelope, signed; the answer comes back unwrapped."""
     signed_in(alone)
@@ -153,7 +96,7 @@ async def test_a_streamed_request(ccr: Make, upstream: Upstream, vendor: Any, al
     assert ("gemini-2.5-pro", "my-project") == (body["model"], body["project"])
     assert {"model", "project", "user_prompt_id", "request"} == set(body)
     assert {"contents", "tools", "systemInstruction"} <= set(body["request"])
-    assert [] == vendor.received
+    assert [] == vendor.hits
 
 
 async def test_a_whole_answer(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
@@ -198,14 +141,14 @@ async def test_an_address_elsewhere(ccr: Make, vendor: Any, alone: Path) -> None
 async def test_an_old_token_is_renewed_first(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
     """A token near its end is renewed before the request, once, and kept."""
     signed_in(alone, seconds=60)
-    vendor.on["/token"] = lambda form: (200, {"access_token": "ya29.two", "expires_in": 3599})
+    vendor.routes["POST /token"] = lambda hit: {"access_token": "ya29.two", "expires_in": 3599}
     upstream.stream(STREAM).stream(STREAM)
     router = ccr(configuration(vendor), PLUGINS)
     first = await router.messages(claude_code_request(stream=True))
     second = await router.messages(claude_code_request(stream=True))
 
     assert ["Bearer ya29.two"] * 2 == [answer.sent[0].headers["authorization"] for answer in (first, second)]
-    assert 1 == len(vendor.asked("/token"))
+    assert 1 == len(vendor.at("/token"))
     kept = FileStore(alone).read()["gemini"]["accounts"]["acc00001"]
     assert ("ya29.two", "1//refresh") == (kept["access_token"], kept["refresh_token"])
 
@@ -213,7 +156,7 @@ async def test_an_old_token_is_renewed_first(ccr: Make, upstream: Upstream, vend
 async def test_a_refused_token(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
     """After a 401 the token is renewed, and the request sent once more."""
     signed_in(alone)
-    vendor.on["/token"] = lambda form: (200, {"access_token": "ya29.two", "expires_in": 3599})
+    vendor.routes["POST /token"] = lambda hit: {"access_token": "ya29.two", "expires_in": 3599}
     upstream.reply({"error": {"code": 401, "message": "no", "status": "UNAUTHENTICATED"}}, 401).stream(STREAM)
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True))
 
@@ -224,7 +167,7 @@ async def test_a_refused_token(ccr: Make, upstream: Upstream, vendor: Any, alone
 async def test_a_revoked_sign_in(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:
     """A sign-in that was taken back is told with the command that helps, and Google is not asked again."""
     signed_in(alone, seconds=-10)
-    vendor.on["/token"] = lambda form: (400, {"error": "invalid_grant", "error_description": "revoked"})
+    vendor.routes["POST /token"] = lambda hit: (400, {"error": "invalid_grant", "error_description": "revoked"})
     router = ccr(configuration(vendor), PLUGINS)
     answers = [await router.messages(claude_code_request(stream=True)) for _ in range(2)]
 
@@ -232,7 +175,7 @@ async def test_a_revoked_sign_in(ccr: Make, upstream: Upstream, vendor: Any, alo
         assert 401 == answer.status
         assert answer.error is not None
         assert "ccr auth login gemini" in answer.error["message"]
-    assert 1 == len(vendor.asked("/token"))
+    assert 1 == len(vendor.at("/token"))
 
 
 async def test_a_quota(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) -> None:

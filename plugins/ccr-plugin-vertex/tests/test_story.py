@@ -16,7 +16,7 @@ import ccr_plugin_vertex
 import pytest
 
 from ccr_core import ConfigError
-from ccr_core.testing import Make, Upstream, check_stream, claude_code_request, sse
+from ccr_core.testing import Make, Upstream, check_stream, claude_code_request, sse, streamed
 
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
@@ -33,24 +33,7 @@ GEMINI = sse(
     json.dumps({"candidates": [{"content": {"parts": [{"text": "Hel"}]}}]}),
     json.dumps({"candidates": [{"content": {"parts": [{"text": "lo"}]}, "finishReason": "STOP"}]}),
 )
-CLAUDE = sse(
-    {
-        "type": "message_start",
-        "message": {
-            "id": "msg_1",
-            "type": "message",
-            "role": "assistant",
-            "content": [],
-            "model": "claude-sonnet-4-6",
-            "usage": {"input_tokens": 3, "output_tokens": 1},
-        },
-    },
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
-    {"type": "message_stop"},
-)
+CLAUDE = streamed("Hello")
 OPEN = sse(
     json.dumps({"choices": [{"index": 0, "delta": {"content": "Hello"}}]}),
     json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
@@ -65,7 +48,7 @@ EAST = "https://us-east5-aiplatform.googleapis.com/v1/projects/my-project/locati
 def user(alone: Path, vendor: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The login of a user, as the vendor's program keeps it; gives its file."""
     names = iter(("one", "two", "three"))
-    vendor.on["/token"] = lambda form: (200, {"access_token": f"ya29.{next(names)}", "expires_in": 3599})
+    vendor.routes["POST /token"] = lambda hit: {"access_token": f"ya29.{next(names)}", "expires_in": 3599}
     file = alone / "credentials.json"
     file.write_text(
         json.dumps({"type": "authorized_user", "refresh_token": "1//r", "token_uri": f"{vendor.url}/token"})
@@ -106,7 +89,7 @@ async def test_a_streamed_request(
             answer.sent[0].headers["authorization"],
         )
     assert [("refresh_token", "1//r")] == [
-        (form["grant_type"], form["refresh_token"]) for form in vendor.asked("/token")
+        (hit.form["grant_type"], hit.form["refresh_token"]) for hit in vendor.at("/token")
     ]
 
 
@@ -153,7 +136,7 @@ async def test_a_refused_token(ccr: Make, upstream: Upstream) -> None:
 async def test_an_old_token(ccr: Make, upstream: Upstream, vendor: Any) -> None:
     """A token near its end is not used."""
     names = iter(("one", "two"))
-    vendor.on["/token"] = lambda form: (200, {"access_token": f"ya29.{next(names)}", "expires_in": 200})
+    vendor.routes["POST /token"] = lambda hit: {"access_token": f"ya29.{next(names)}", "expires_in": 200}
     upstream.stream(GEMINI).stream(GEMINI)
     router = ccr(configuration(), PLUGINS)
     answers = [await router.messages(claude_code_request(stream=True)) for _ in range(2)]
@@ -163,7 +146,7 @@ async def test_an_old_token(ccr: Make, upstream: Upstream, vendor: Any) -> None:
 
 async def test_revoked(ccr: Make, vendor: Any) -> None:
     """Credentials that were taken back are told with the command that helps."""
-    vendor.on["/token"] = lambda form: (400, {"error": "invalid_grant", "error_description": "revoked"})
+    vendor.routes["POST /token"] = lambda hit: (400, {"error": "invalid_grant", "error_description": "revoked"})
     answer = await ccr(configuration(), PLUGINS).messages(claude_code_request(stream=True))
 
     assert (401, []) == (answer.status, answer.sent)
@@ -275,7 +258,7 @@ async def test_an_account_of_its_own(ccr: Make, upstream: Upstream, vendor: Any)
         PLUGINS,
     )
     await router.messages(claude_code_request(stream=True))
-    assert "urn:ietf:params:oauth:grant-type:jwt-bearer" == vendor.asked("/token")[-1]["grant_type"]
+    assert "urn:ietf:params:oauth:grant-type:jwt-bearer" == vendor.at("/token")[-1].form["grant_type"]
 
     router = ccr(
         {
@@ -286,7 +269,7 @@ async def test_an_account_of_its_own(ccr: Make, upstream: Upstream, vendor: Any)
         PLUGINS,
     )
     await router.messages(claude_code_request(stream=True))
-    assert "refresh_token" == vendor.asked("/token")[-1]["grant_type"]
+    assert "refresh_token" == vendor.at("/token")[-1].form["grant_type"]
 
 
 async def test_a_key_after_all(ccr: Make, upstream: Upstream) -> None:

@@ -15,10 +15,7 @@ from ccr_plugin_web_search import backend
 from ccr_plugin_web_search.backend import Backend, Found, Query, make
 
 from ccr_core import JSON, ConfigError, Request, Target, ToolCall, ToolContext, ToolResult, WireReply, seal, unseal
-from ccr_core.events import explode
-from ccr_core.sse import encode
-from ccr_core.testing import Harness, Make, Upstream, as_request, ask, check_plugin, config, samples, standins
-from ccr_core.testing.grammar import to_wire
+from ccr_core.testing import Harness, Make, Upstream, as_request, ask, check_plugin, config, samples, standins, streamed
 
 pytest_plugins = ["ccr_core.testing.pytest_plugin"]
 
@@ -43,10 +40,6 @@ def router(ccr: Make, search: JSON | None = None, plugins: Any = (), **fields: A
 
 def call(query: str = "tower", number: int = 1) -> JSON:
     return samples.tool_use("web_search", f"toolu_{number}", query=query)
-
-
-def streamed(message: JSON) -> bytes:
-    return b"".join(encode(event, event["type"]) for event in to_wire(explode(message)))
 
 
 def query_of(url: str) -> dict[str, str]:

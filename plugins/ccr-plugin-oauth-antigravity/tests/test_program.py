@@ -1,0 +1,205 @@
+"""The sign-in ``antigravity`` with the real program, and a stand-in for Google."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from ccr_core import JSON
+from ccr_core.testing import sse
+from ccr_core.testing.loopback import Hit, Router, Terminal
+from ccr_core.testing.signins import SAID, LoginService, Story, check_accounts, check_callback, check_story
+
+SCOPES = " ".join(
+    f"https://www.googleapis.com/auth/{name}"
+    for name in ("cloud-platform", "userinfo.email", "userinfo.profile", "cclog", "experimentsandconfigs")
+)
+
+
+class Google(LoginService):
+    """Google's login service, which takes forms and keeps a refresh token as it is, and the service behind it.
+
+    ``state`` is what ``loadCodeAssist`` says of an account.
+    """
+
+    provider: ClassVar[str] = "antigravity"
+    model: ClassVar[str] = "claude-sonnet-4-6"
+    risky: ClassVar[bool] = True
+    rotates: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: JSON = {"cloudaicompanionProject": {"id": "my-project"}, "currentTier": {"id": "free-tier"}}
+        self.work = 2
+        self.routes |= {
+            "POST /revoke": lambda hit: {} if self.refresh.pop(hit.form["token"], None) else (400, {}),
+            "GET /me": self.known(lambda hit: {"email": self.who(hit)}),
+            "POST /v1internal:loadCodeAssist": self.known(lambda hit: self.state),
+            "POST /v1internal:onboardUser": self.known(self.onboard),
+            "POST /v1internal:fetchAvailableModels": self.known(self.listed),
+            "POST /v1internal:streamGenerateContent": self.models,
+        }
+
+    def options(self) -> JSON:
+        """Every address is the stand-in's."""
+        return {
+            "client_secret": "installed-app",
+            "redirect_port": 0,
+            "authorize_url": self.url + self.authorize_path,
+            "token_url": self.url + self.token_path,
+            "revoke_url": f"{self.url}/revoke",
+            "userinfo_url": f"{self.url}/me",
+            "api_base": self.url,
+            "setup_base": self.url,
+            "second_host": "",
+        }
+
+    def asked_for(self, query: Mapping[str, str]) -> None:
+        """All scopes, and a refresh token."""
+        wanted = {"scope": SCOPES, "access_type": "offline"}
+        assert wanted == {name: query.get(name) for name in wanted}
+        assert "consent" in query["prompt"].split()
+        assert re.fullmatch(r"http://localhost:\d+/oauth-callback", query["redirect_uri"])
+
+    def described(self, body: JSON, person: str) -> JSON:
+        """What was allowed."""
+        return {**body, "scope": SCOPES}
+
+    def access_token(self, number: int) -> str:
+        """As Google writes them."""
+        return f"ya29.{number}-very-secret"
+
+    def onboard(self, hit: Hit) -> Any:
+        """Setting an account up takes a while."""
+        self.work -= 1
+        return {"done": self.work <= 0, "response": {"cloudaicompanionProject": {"id": "made-project"}}}
+
+    def listed(self, hit: Hit) -> Any:
+        """Not all of them are for conversations."""
+        return {"models": {self.model: {"displayName": "Sonnet", "maxTokens": 200000}, "tab_flash": {}}}
+
+    def answered(self, hit: Hit) -> bytes:
+        """In the envelope."""
+        found = {"content": {"role": "model", "parts": [{"text": SAID}]}, "finishReason": "STOP"}
+        return sse(json.dumps({"response": {"candidates": [found]}, "traceId": "trace-1"}))
+
+    def limited(self, seconds: float) -> Any:
+        """The quota of the model."""
+        details = [{"reason": "QUOTA_EXHAUSTED", "metadata": {"quotaResetDelay": f"{seconds:g}s"}}]
+        error = {"code": 429, "message": "You have used up your quota.", "status": "RESOURCE_EXHAUSTED"}
+        return 429, {"error": {**error, "details": details}}
+
+
+@pytest.fixture
+def vendor() -> Iterator[Google]:
+    with Google() as made:
+        yield made
+
+
+def test_the_whole_story(tmp_path: Path, vendor: Google) -> None:
+    """From the sign-in, with its project, to the end; requests go out in the service's envelope."""
+    story = check_story(tmp_path, vendor)
+    sent = vendor.sent[0]
+
+    (loaded, *_) = vendor.at("/v1internal:loadCodeAssist")
+    assert {"metadata": {"ideType": "ANTIGRAVITY"}} == loaded.json
+    assert ({"alt": "sse"}, "text/event-stream") == (sent.query, sent.headers["accept"])
+    envelope = sent.json
+    assert {"model", "project", "requestId", "requestType", "request", "userAgent"} == set(envelope)
+    assert (vendor.model, "my-project", "agent", "antigravity") == tuple(
+        envelope[name] for name in ("model", "project", "requestType", "userAgent")
+    )
+    assert re.fullmatch(r"agent-[0-9a-f-]{36}", envelope["requestId"])
+    assert re.fullmatch(r"-\d+", envelope["request"]["sessionId"])
+    assert {"mode": "VALIDATED"} == envelope["request"]["toolConfig"]["functionCallingConfig"]
+    assert len(vendor.sent) == len({hit.json["requestId"] for hit in vendor.sent})
+    assert 1 == len({hit.json["request"]["sessionId"] for hit in vendor.sent})
+    assert {} == vendor.refresh
+    assert "tab_flash" not in "".join(story.texts)
+
+
+def test_accounts(tmp_path: Path, vendor: Google) -> None:
+    """Two accounts, then another provider."""
+    check_accounts(tmp_path, vendor)
+
+
+def test_the_callback(tmp_path: Path, vendor: Google) -> None:
+    """Only Google's answer is taken."""
+    check_callback(tmp_path, vendor)
+
+
+def test_a_new_account(tmp_path: Path, vendor: Google) -> None:
+    """It is set up before it is kept."""
+    vendor.state = {"allowedTiers": [{"id": "free-tier", "isDefault": True}]}
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+
+    assert "made-project" == story.account()["extra"]["project_id"]
+    assert ["free-tier"] * 2 == [hit.json["tier_id"] for hit in vendor.at("/v1internal:onboardUser")]
+
+
+def test_pasted(tmp_path: Path, vendor: Google) -> None:
+    """There is no page to copy from: without a browser the address of the page that fails is pasted."""
+    story = Story(tmp_path, vendor)
+    story.configure()
+    with Terminal(tmp_path, "auth", "login", "antigravity", "--no-browser", "--accept-terms-risk") as terminal:
+        back = vendor.agree(vendor.address(terminal))
+        terminal.until("paste the address")
+        terminal.type(back)
+        terminal.until("signed in to antigravity")
+        assert 0 == terminal.wait()
+
+    assert "active" in story.run("auth", "status", "antigravity")
+
+
+def test_the_second_host(tmp_path: Path, vendor: Google) -> None:
+    """Where the first host has no capacity the second is asked, with the same request."""
+    with Google() as other:
+        story = Story(tmp_path, vendor)
+        options = {**vendor.options(), "allow_custom_host": True, "second_host": urlsplit(other.url).netloc}
+        story.configure(oauth={"antigravity": options})
+        story.sign_in()
+        other.access = vendor.access
+        error = {"code": 503, "message": "No capacity available for model", "status": "UNAVAILABLE"}
+        vendor.routes["POST /v1internal:streamGenerateContent"] = lambda hit: (503, {"error": error})
+        with Router(tmp_path) as router:
+            assert SAID in story.ask(router)[1]
+
+        (first,) = vendor.at("/v1internal:streamGenerateContent")
+        (second,) = other.sent
+        assert first.json == second.json
+
+
+def test_a_closed_account(tmp_path: Path, vendor: Google) -> None:
+    """An account that the vendor has closed is not used again, and its owner is told in the vendor's words."""
+    words = "This service has been disabled in this account for violation of Terms of Service."
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+    vendor.limits[vendor.person] = (403, {"error": {"code": 403, "message": words, "status": "PERMISSION_DENIED"}})
+    with Router(tmp_path) as router:
+        assert words in story.ask(router, 403)[1]
+        asked = len(vendor.at("/v1internal:streamGenerateContent"))
+        story.ask(router, 403)
+        assert asked == len(vendor.at("/v1internal:streamGenerateContent"))
+
+    assert words in story.run("auth", "status", "antigravity", code=1)
+
+
+def test_no_secret(tmp_path: Path, vendor: Google) -> None:
+    """Without the secret of the client nothing is sent, and the message says how to set it."""
+    options = {name: value for name, value in vendor.options().items() if name != "client_secret"}
+    story = Story(tmp_path, vendor)
+    story.configure(oauth={"antigravity": options})
+
+    told = story.run("auth", "login", "antigravity", "--accept-terms-risk", code=1)
+
+    assert "CCR_ANTIGRAVITY_CLIENT_SECRET" in told
+    assert [] == vendor.hits

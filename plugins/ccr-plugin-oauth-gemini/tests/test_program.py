@@ -1,0 +1,216 @@
+"""The sign-in ``gemini`` with the real program, and a stand-in for Google."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from ccr_core import JSON
+from ccr_core.testing import signins, sse
+from ccr_core.testing.bodies import SESSION
+from ccr_core.testing.loopback import Hit, Terminal, run
+from ccr_core.testing.signins import BROWSER, SAID, LoginService, Story, check_accounts, check_callback, check_story
+
+INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+SCOPES = " ".join(
+    f"https://www.googleapis.com/auth/{name}" for name in ("cloud-platform", "userinfo.email", "userinfo.profile")
+)
+METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}
+
+
+class Google(LoginService):
+    """Google's login service, which takes forms and keeps a refresh token as it is, and Code Assist.
+
+    ``state`` is what ``loadCodeAssist`` says of an account.
+    """
+
+    provider: ClassVar[str] = "gemini"
+    model: ClassVar[str] = "gemini-2.5-pro"
+    risky: ClassVar[bool] = True
+    rotates: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: JSON = {"currentTier": {"id": "standard-tier"}, "cloudaicompanionProject": "my-project"}
+        self.work = 1
+        self.routes |= {
+            "POST /revoke": self.revoke,
+            "GET /me": self.known(lambda hit: {"email": self.who(hit), "id": "1"}),
+            "POST /v1internal:loadCodeAssist": self.known(lambda hit: self.state),
+            "POST /v1internal:onboardUser": self.known(self.onboard),
+            "GET /v1internal/operations/1": self.known(self.onboard),
+            "POST /v1internal:retrieveUserQuota": self.known(self.quota),
+            "POST /v1internal:streamGenerateContent": self.models,
+        }
+
+    def options(self) -> JSON:
+        """Every address is the stand-in's."""
+        return {
+            "client_secret": "installed-app",
+            "authorize_url": self.url + self.authorize_path,
+            "token_url": self.url + self.token_path,
+            "revoke_url": f"{self.url}/revoke",
+            "userinfo_url": f"{self.url}/me",
+            "api_base": self.url,
+        }
+
+    def asked_for(self, query: Mapping[str, str]) -> None:
+        """All scopes, and a refresh token."""
+        wanted = {"scope": SCOPES, "access_type": "offline"}
+        assert wanted == {name: query.get(name) for name in wanted}
+        assert "consent" in query["prompt"].split()
+        assert re.fullmatch(
+            r"http://127\.0\.0\.1:\d+/oauth2callback|https://codeassist\.google\.com/authcode", query["redirect_uri"]
+        )
+
+    def token(self, hit: Hit) -> Any:
+        """Forms only, with the secret of the client."""
+        assert hit.headers["content-type"].startswith("application/x-www-form-urlencoded")
+        if hit.form.get("client_secret") != "installed-app":
+            return 401, {"error": "invalid_client"}
+        return super().token(hit)
+
+    def described(self, body: JSON, person: str) -> JSON:
+        """What was allowed."""
+        return {**body, "scope": SCOPES}
+
+    def access_token(self, number: int) -> str:
+        """As Google writes them."""
+        return f"ya29.{number}-very-secret"
+
+    def revoke(self, hit: Hit) -> Any:
+        """The end of a refresh token."""
+        return {} if self.refresh.pop(hit.form["token"], None) else (400, {"error": "invalid_token"})
+
+    def onboard(self, hit: Hit) -> Any:
+        """Setting an account up takes a while."""
+        self.work -= 1
+        done = {"done": True, "response": {"cloudaicompanionProject": {"id": "made-project"}}}
+        return {"name": "operations/1", **(done if self.work <= 0 else {"done": False})}
+
+    def quota(self, hit: Hit) -> Any:
+        """Of one model three quarters are used."""
+        bucket = {"modelId": self.model, "tokenType": "REQUESTS", "remainingFraction": 0.25}
+        return {"buckets": [bucket]} if hit.json == {"project": "my-project"} else (403, {"error": {"message": "no"}})
+
+    def answered(self, hit: Hit) -> bytes:
+        """In the envelope."""
+        parts = [{"text": SAID}]
+        return sse(
+            json.dumps(
+                {
+                    "response": {
+                        "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}],
+                        "usageMetadata": {"promptTokenCount": 12, "candidatesTokenCount": 2},
+                    },
+                    "traceId": "trace-1",
+                }
+            )
+        )
+
+    def limited(self, seconds: float) -> Any:
+        """The quota of the model."""
+        details = [{"@type": INFO, "reason": "QUOTA_EXHAUSTED", "metadata": {"quotaResetDelay": f"{seconds:g}s"}}]
+        error = {"code": 429, "message": "You have used up your quota.", "status": "RESOURCE_EXHAUSTED"}
+        return 429, {"error": {**error, "details": details}}
+
+
+@pytest.fixture
+def vendor() -> Iterator[Google]:
+    with Google() as made:
+        yield made
+
+
+def test_the_whole_story(tmp_path: Path, vendor: Google) -> None:
+    """From the sign-in, with its project, to the end; requests go out in the envelope of Code Assist."""
+    story = check_story(tmp_path, vendor)
+    sent = vendor.sent[0]
+
+    (loaded, *_) = vendor.at("/v1internal:loadCodeAssist")
+    assert {"metadata": METADATA} == loaded.json
+    assert {"alt": "sse"} == sent.query
+    assert ("text/event-stream", True) == (sent.headers["accept"], sent.headers["user-agent"].startswith("ccr/"))
+    envelope = sent.json
+    assert {"model", "project", "user_prompt_id", "request"} == set(envelope)
+    assert (vendor.model, "my-project") == (envelope["model"], envelope["project"])
+    assert str(uuid.UUID(envelope["user_prompt_id"])) == envelope["user_prompt_id"]
+    assert SESSION == envelope["request"]["session_id"]
+    assert {"contents", "systemInstruction", "tools"} <= set(envelope["request"])
+    # Signing out has taken the permission back at Google too.
+    assert {} == vendor.refresh
+    assert "cooling down until" in "".join(story.texts)
+
+
+def test_accounts(tmp_path: Path, vendor: Google) -> None:
+    """Two accounts, then another provider."""
+    check_accounts(tmp_path, vendor)
+
+
+def test_the_callback(tmp_path: Path, vendor: Google) -> None:
+    """Only Google's answer is taken."""
+    check_callback(tmp_path, vendor)
+
+
+def test_a_new_account(tmp_path: Path, vendor: Google) -> None:
+    """It is set up before it is kept, and its quota is shown."""
+    vendor.state = {"allowedTiers": [{"id": "free-tier", "isDefault": True}]}
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+
+    (asked,) = vendor.at("/v1internal:onboardUser")
+    assert {"tierId": "free-tier", "metadata": METADATA} == asked.json
+    assert ("made-project", "free-tier") == tuple(story.account()["extra"][name] for name in ("project_id", "tier"))
+
+
+def test_the_quota(tmp_path: Path, vendor: Google) -> None:
+    """What is used of each model is shown when it is asked for."""
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+
+    assert f"{vendor.model} 75% used" in story.run("auth", "status", "gemini", "--usage")
+
+
+def test_a_consumer(tmp_path: Path, vendor: Google) -> None:
+    """An account that the service does not serve any more is told so, with what to use instead; nothing is kept."""
+    words = "This client is no longer supported for individuals."
+    vendor.state = {"ineligibleTiers": [{"reasonCode": "UNSUPPORTED_CLIENT", "reasonMessage": words}]}
+    Story(tmp_path, vendor).configure()
+    with Terminal(tmp_path, "auth", "login", "gemini", "--accept-terms-risk", **BROWSER) as terminal:
+        vendor.sign_in(terminal)
+        terminal.until(words.replace(".", r"\."))
+        terminal.until("Use a Gemini API key")
+        assert 1 == terminal.wait()
+
+    assert not (tmp_path / "auth.json").exists()
+
+
+def test_no_secret(tmp_path: Path, vendor: Google) -> None:
+    """Without the secret of the client nothing is sent, and the message says where it is and how to set it."""
+    options = {name: value for name, value in vendor.options().items() if name != "client_secret"}
+    Story(tmp_path, vendor).configure(oauth={"gemini": options})
+    done = run(tmp_path, "auth", "login", "gemini", "--accept-terms-risk", PATH=str(tmp_path))
+
+    assert (1, True, []) == (done.returncode, "CCR_GEMINI_CLIENT_SECRET" in done.stderr, vendor.hits)
+
+
+def test_pasted(tmp_path: Path, vendor: Google) -> None:
+    """Without a browser Google's page shows the code, which may be copied as it stands in an address."""
+    story = Story(tmp_path, vendor)
+    story.configure()
+    with Terminal(tmp_path, "auth", "login", "gemini", "--no-browser", "--accept-terms-risk") as terminal:
+        back = vendor.agree(vendor.address(terminal))
+        assert back.startswith("https://codeassist.google.com/authcode?")
+        terminal.until("paste the address")
+        terminal.type(signins.query_of(back)["code"].replace("-", "%2D", 1))
+        terminal.until("signed in to gemini")
+        assert 0 == terminal.wait()
+
+    assert "active" in story.run("auth", "status", "gemini")

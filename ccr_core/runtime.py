@@ -773,7 +773,7 @@ def _rules(config: Config, registry: Registry, problems: Problems, warnings: lis
     options = _rule_options(registry, config.router.options, config.router.where, problems)
     used = {key for item in registry.rules.values() if item.value.options for key in keys_of(item.value.options)}
     for key in config.router.options:
-        if key in SCENARIOS and key not in used and key != "custom":
+        if key in SCENARIOS and key not in used and key not in ("custom", "tests"):
             warnings.append(f"Router.{key} is set, but no installed rule uses it")
     return tuple(Rule(item.value, options.get(item.value.name), str(item.plugin)) for item in chosen)
 

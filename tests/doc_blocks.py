@@ -5,7 +5,8 @@ A block may be marked by an HTML comment on the line above its fence, which read
 * ``<!-- file: NAME -->`` the block is the whole text of that file of the example package;
 * ``<!-- plugin: NAME -->`` the block is a complete plugin module;
 * ``<!-- from: PATH -->`` the block is an excerpt, as it stands, of that file of the project;
-* ``<!-- help: COMMAND -->`` the block is the output of ``ccr COMMAND --help`` (tied elsewhere).
+* ``<!-- help: COMMAND -->`` the block is the output of ``ccr COMMAND --help`` (tied elsewhere);
+* ``<!-- json: COMMAND -->`` the block is the shape of what ``COMMAND --json`` prints (tests/shapes.py reads it).
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ def test_public_names_are_documented() -> None:
 
 def test_blocks_have_a_language() -> None:
     """A block says what it is, so that it can be checked and coloured."""
-    languages = {"json", "json5", "toml", "python", "shell", "text", "markdown", "yaml", "dockerfile", ""}
+    languages = {"json", "json5", "toml", "python", "shell", "text", "markdown", "yaml", "dockerfile", "typescript", ""}
 
     assert set() == {block.language for block in BLOCKS} - languages
 

@@ -81,6 +81,10 @@ def sanitise(raw: Mapping[str, Any], secrets: bool = False) -> Sanitised:
     """
     config = {key: copy.deepcopy(value) for key, value in raw.items() if key in KEPT}
     left_out = [key for key in raw if key not in KEPT and not is_comment(key)]
+    for name in ("Router", "router"):
+        # Requests of the user's own; what they say is nobody else's business.
+        if isinstance(config.get(name), dict) and config[name].pop("tests", None) is not None:
+            left_out.append(f"{name}.tests")
     walk = _Walk(config, secrets)
     return Sanitised(config=walk.clean(config, ()), schema=walk.schema, left_out=left_out)
 

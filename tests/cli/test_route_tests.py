@@ -88,3 +88,11 @@ def test_custom_router_is_asked(ccr: Any) -> None:
     document = {"Providers": [PROVIDER], "CUSTOM_ROUTER_PATH": "route.py", "Router": {"tests": tests}}
     (ccr.root / "other.json").write_text(json.dumps(document))
     assert "custom-router" in ccr.ok("config", "test", "--config", "other.json")
+
+
+def test_they_are_known_and_stay_here(ccr: Any) -> None:
+    """A configuration with route tests gives no warning; a preset made of it leaves them out."""
+    configure(ccr, {"request": {"text": "my own words"}, "expect": "up,m"})
+    assert [] == json.loads(ccr.ok("config", "check", "--json"))["warnings"]
+    assert "left out   Router.tests" in ccr.ok("preset", "export", "mine").replace("PORT, ", "")
+    assert "my own words" not in (ccr.folder / "presets" / "mine" / "manifest.json").read_text()

@@ -30,7 +30,7 @@ from ccr_core.health import retry_after
 from ccr_core.login import Http, quietly
 from ccr_core.messages import JSON, Headers
 from ccr_core.spec import AuthSpec
-from ccr_core.tokenstore import TokenStore, to_record, to_token
+from ccr_core.tokenstore import TokenStore, shown_key, to_record, to_token
 
 log = logging.getLogger("ccr.accounts")
 
@@ -136,6 +136,30 @@ def accounts_of(providers: JSON, provider: str) -> list[Account]:
 def command(provider: str, account: str | None = None) -> str:
     """What the user has to run to sign in."""
     return f"ccr auth login {provider}" + (f" --account {account}" if account else "")
+
+
+def described(account: Account, spec: AuthSpec | None, now: float, key: Any = None) -> JSON:
+    """An account for people and programs; nothing in it is secret.  ``key`` is an API key that it holds."""
+    state = account.standing(spec, now)
+    todo = ""
+    if state in ("needs_login", "needs_consent", "expired"):
+        todo = f"run: {command(account.provider, account.id)}"
+    elif state in ("validation_required", "disabled"):
+        todo = account.reason
+    return {
+        "provider": account.provider,
+        "account": account.id,
+        "type": account.kind,
+        "label": shown_key(key) if account.kind == "api" else account.token.label,
+        "state": state,
+        "default": account.default,
+        "expires": account.token.expires if account.kind == "oauth" else None,
+        "cooling_until": account.cooldown or None,
+        "cooling_models": {model: until for model, until in account.cooldowns.items() if model != "*" and until > now},
+        "windows": [attrs.asdict(window) for window in account.windows],
+        "reason": account.reason,
+        "todo": todo,
+    }
 
 
 class Accounts:

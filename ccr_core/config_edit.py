@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -466,6 +467,34 @@ def _delete(text: str, node: Node, position: int) -> str:
     return text
 
 
+def reordered_json(text: str, path: Sequence[Key], order: Sequence[int]) -> str:
+    """The JSON5 text with the elements of the list at ``path`` in another order, each with its own remarks."""
+    node = scan(text)
+    for key in path:
+        node = (node.items or [])[_index(node, key)]
+    items = node.items or []
+    last = node.end - 1
+    starts, remarks = [node.start + 1], []
+    for place, item in enumerate(items):
+        comma = node.commas[place]
+        after = item.end if comma is None else comma + 1
+        end = _end_of_remarks(text, after, last)
+        remarks.append(text[after:end])
+        starts.append(end)
+    units = [text[starts[place] : item.end] for place, item in enumerate(items)]
+    if not all("\n" in unit for unit in units):  # on one line: the blanks belong to the places
+        gaps = [unit[: len(unit) - len(unit.lstrip())] for unit in units]
+        units = [f"{gap}{units[was].lstrip()}" for gap, was in zip(gaps, order, strict=True)]
+    else:
+        units = [units[was] for was in order]
+    parts = []
+    for place, (unit, was) in enumerate(zip(units, order, strict=True)):
+        comma = node.commas[place]
+        gap = text[items[place].end : comma] if comma is not None and not text[items[place].end : comma].strip() else ""
+        parts.append(f"{unit}{gap}{',' if comma is not None else ''}{remarks[was]}")
+    return f"{text[: node.start + 1]}{''.join(parts)}{text[starts[-1] :]}"
+
+
 # --- changing TOML text -------------------------------------------------------------------------------------
 
 
@@ -497,6 +526,50 @@ def change_toml(text: str, change: Change) -> str:
     else:
         node.insert(last, change.value)
     return tomlkit.dumps(document)
+
+
+def reordered_toml(text: str, name: str, order: Sequence[int]) -> str:
+    """The TOML text with the tables ``[[name]]`` in another order, each with the remarks right above it.
+
+    ``ConfigError`` where they are not written so, one after the other.
+    """
+    lines = text.splitlines(keepends=True)
+    found = places_in(text, Path("x.toml"))
+    heads = [found[join(name, place)][0] - 1 for place in range(len(order)) if join(name, place) in found]
+    outside = [
+        line - 1
+        for where, (line, _) in found.items()
+        if not where.startswith((f"{name}.", f"{name}[")) and where != name and line - 1 > min(heads, default=0)
+    ]
+    if len(heads) != len(order) or not all(re.match(rf"\s*\[\[\s*{re.escape(name)}\s*\]\]", lines[at]) for at in heads):
+        raise ConfigError(f"{name} is not written as [[{name}]] tables; move them by hand")
+    end = min((line for line in outside), default=len(lines))
+    if any(at > end for at in heads):
+        raise ConfigError(f"there are other tables between those of {name}; move them by hand")
+    bounds = [*heads, end]
+    for place, at in enumerate(bounds):
+        while at > 0 and lines[at - 1].lstrip().startswith("#"):
+            at -= 1
+        bounds[place] = at
+    blocks = ["".join(lines[start:stop]) for start, stop in itertools.pairwise(bounds)]
+    bare = [block.rstrip("\n") + "\n" for block in blocks]  # the blank lines after them belong to the places
+    moved = [
+        bare[was] + block[len(bare[place]) :] for place, (was, block) in enumerate(zip(order, blocks, strict=True))
+    ]
+    return "".join([*lines[: bounds[0]], *moved, *lines[bounds[-1] :]])
+
+
+def reordered(text: str, path: Path, name: str, order: Sequence[int]) -> str:
+    """The text of a configuration file with the elements of its list ``name`` in another order.
+
+    ``order`` says for each place which element it gets.  The result is parsed again and compared.
+    """
+    data = copy.deepcopy(parse(text, path).data)
+    moved = reordered_toml(text, name, order) if path.suffix == ".toml" else reordered_json(text, [name], order)
+    data[name] = [data[name][was] for was in order]
+    if not same(parse(moved, path).data, data):
+        raise ConfigError(f"cannot move the elements of {name} in {path} without touching other things")
+    return moved
 
 
 # --- files --------------------------------------------------------------------------------------------------

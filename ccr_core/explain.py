@@ -33,13 +33,15 @@ def messages_ingress(runtime: Runtime) -> Ingress:
     raise RoutingError("no plugin offers the ingress anthropic; install ccr-plugin-anthropic")
 
 
-async def explain_with(engine: Engine, ingress: Ingress, body: bytes, headers: Headers) -> JSON:
-    """The same for a running ``engine`` and any client format."""
+async def explain_with(
+    engine: Engine, ingress: Ingress, body: bytes, headers: Headers, tokens: int | None = None
+) -> JSON:
+    """The same for a running ``engine`` and any client format.  ``tokens``: the size, where it need not be counted."""
     runtime = engine.runtime
     request = ingress.decode(body, headers)
     result: JSON = {"requested": request.model}
     try:
-        choice = await engine.route(runtime, request)
+        choice = await engine.route(runtime, request, tokens)
     except RoutingError as error:
         return {**result, "rules": [answer.to_json() for answer in error.answers], "error": error.message}
     result |= {

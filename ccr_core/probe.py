@@ -11,9 +11,13 @@ import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import attrs
 
+from ccr_core.auth import Call, OfferedModel, Token
+from ccr_core.dialect import WireRequest
+from ccr_core.errors import AuthError, UpstreamError
 from ccr_core.messages import JSON
 
 if TYPE_CHECKING:
@@ -175,3 +179,91 @@ def _result(each: Provider, model: str, **found: Any) -> dict[str, Any]:
         **found,
     }
     return result
+
+
+# --- what a service says that it has --------------------------------------------------------------------------
+
+
+async def offered(runtime: Runtime, each: Provider, account: str | None = None) -> list[OfferedModel]:
+    """The models that the service of ``each`` offers, as it says itself now.
+
+    Services with a sign-in are asked in their own way; others for ``/models`` beside the address of the entry, which
+    nearly all have.  Raises ``CcrError`` if there is no answer to be had.
+    """
+    from ccr_core.login import Http, quietly
+
+    config = runtime.config
+    http = Http(config.proxy_url, config.no_proxy)
+    if each.accounts is not None:
+        accounts = each.accounts
+        keys = accounts.keys()
+        key = next((key for key in keys if account in (None, key.id)), None)
+        if key is None and account is not None:
+            raise AuthError(f"{each.name} has no account {account}")
+        key = await accounts.fresh(key)
+        return list(
+            await asyncio.to_thread(quietly, accounts.auth.models(key.token if key else Token(access="")), http)
+        )
+    key = next(iter(each.keys), None)
+    found: UpstreamError | None = None
+    for url in _lists(each):
+        wire = WireRequest(method="GET", url=url, headers={"accept": "application/json"}, key_style=_style(each))
+        if _style(each) == "x-api-key":
+            wire = attrs.evolve(wire, headers={**wire.headers, "anthropic-version": "2023-06-01"})
+        signed = each.auth.apply(wire, key.token if key else None)
+        reply = await asyncio.to_thread(http.call, Call(attrs.evolve(signed, key_style=None)))
+        models = _models_in(reply.body) if reply.status == 200 else None
+        if models is not None:
+            return models
+        status = reply.status if reply.status != 200 else 502
+        found = found or UpstreamError(f"{url} gave no list of models (status {reply.status})", status)
+    raise found or UpstreamError(f"{each.name} has no address to ask for its models")
+
+
+def _style(each: Provider) -> str | None:
+    spec = each.spec
+    return (spec.key_style if spec is not None else None) or each.plan.dialect.key_style
+
+
+def _lists(each: Provider) -> list[str]:
+    """Where a service may list its models, by the address at which it is asked."""
+    parts = urlsplit(each.plan.base_url or each.base_url)
+    if parts.scheme not in ("http", "https"):
+        return []
+    path = parts.path.rstrip("/")
+    for ending in ("/chat/completions", "/completions", "/messages", "/responses", "/models"):
+        path = path.removesuffix(ending)
+    found = [f"{path}/models"] if path.endswith(("/v1", "/v1beta")) else [f"{path}/models", f"{path}/v1/models"]
+    return [parts._replace(path=each, query=parts.query, fragment="").geturl() for each in found]
+
+
+def _models_in(body: bytes) -> list[OfferedModel] | None:
+    """The models in an answer of OpenAI's, Anthropic's or Google's form; ``None`` if it is none of these."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return None
+    items = data if isinstance(data, list) else next((data[key] for key in ("data", "models") if key in data), None)
+    if not isinstance(items, list):
+        return None
+    models = []
+    for item in items:
+        entry = item if isinstance(item, dict) else {"id": item}
+        name = next((entry[key] for key in ("id", "name", "model") if isinstance(entry.get(key), str)), None)
+        if not name:
+            continue
+        window = next((entry[key] for key in _WINDOWS if isinstance(entry.get(key), int)), None)
+        title = next((entry[key] for key in ("display_name", "displayName") if isinstance(entry.get(key), str)), "")
+        limit = entry.get("outputTokenLimit")
+        models.append(
+            OfferedModel(
+                id=name.removeprefix("models/"),
+                name=title,
+                context=window,
+                max_output=limit if isinstance(limit, int) else None,
+            )
+        )
+    return models
+
+
+_WINDOWS = ("context_length", "context_window", "max_context_length", "max_model_len", "inputTokenLimit")

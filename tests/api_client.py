@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from ccr_core.api import operations
+from ccr_core.api.openapi import maybe
 from ccr_core.server import App
+
+MASK = "********"
 
 CONFIG = """// what this router is for
 {
@@ -43,6 +48,35 @@ CONFIG = """// what this router is for
 }
 """
 
+TOML = '''# what this router is for
+APIKEY = "the-key-of-the-router"  # not the management token
+my_note = "unknown keys stay"
+
+[Router]
+default = "big,huge"  # a remark
+
+# the big one
+[[Providers]]
+name = "big"
+api_base_url = "https://user:pass-word-of-big@big.example/v1?key=in-the-address"
+api_key = [
+  "sk-first-key-of-big-0001",  # the first
+  'sk-second-key-of-big-0002',
+]
+models = ["huge", {name = "small", context = 8000}]
+headers = {x-team = "team-secret-value", x-title = "ccr"}
+# api_key = "sk-commented-out-key-000000"
+
+[[Providers]]
+name = "deepseek"
+api_key = "$DEEPSEEK_API_KEY"
+models = ["deepseek-chat"]
+
+[oauth.vertex]
+private_key = """
+tok-of-customparams"""
+'''
+
 SECRETS = (
     "the-key-of-the-router",
     "pass-word-of-big",
@@ -57,6 +91,38 @@ SECRETS = (
 """What no answer may hold."""
 
 
+def shape_of(method: str, path: str) -> Any:
+    """The shape that the table of operations says for the answers of a route."""
+    for operation in operations():
+        pattern = re.sub(r"{\w+}", "[^/]+", operation.path.replace(".", "[.]"))
+        if operation.method == method and re.fullmatch(pattern, path):
+            return operation.gives
+    raise AssertionError(f"{method} {path} is no operation")
+
+
+def fits(value: Any, shape: Any, where: str) -> None:
+    """Assert that an answer has the shape that is documented for it, no member less and none more."""
+    if isinstance(shape, maybe):
+        if value is not None:
+            fits(value, shape.shape, where)
+    elif isinstance(shape, dict):
+        assert isinstance(value, dict), where
+        free = set(shape) == {str}
+        assert free or set(shape) == set(value), where
+        for key, item in value.items():
+            fits(item, shape[str if free else key], f"{where}.{key}")
+    elif isinstance(shape, list):
+        assert isinstance(value, list), where
+        for index, item in enumerate(value):
+            fits(item, shape[0], f"{where}[{index}]")
+    elif isinstance(shape, tuple):
+        assert value in shape, where
+    elif shape is float:
+        assert type(value) in (int, float), where
+    elif shape is not object:
+        assert type(value) is shape, f"{where}: {value!r}"
+
+
 class Client:
     """What a program sees of the API; every answer is searched for secrets."""
 
@@ -65,6 +131,7 @@ class Client:
         self.app = app
         self.path = path
         self.secrets = [*SECRETS]
+        self.former = self.text
 
     @property
     def text(self) -> str:
@@ -79,6 +146,8 @@ class Client:
         for secret in self.secrets:
             assert secret not in answer.text
         assert status == answer.status_code, answer.text
+        if status == 200:
+            fits(answer.json(), shape_of(method, path.partition("?")[0]), f"{method} {path}")
         return answer.json()
 
     async def get(self, path: str, **options: Any) -> Any:

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 def operations() -> tuple[Operation, ...]:
     """Every operation but session and status, in the order of the documentation."""
-    from ccr_core.api import config
+    from ccr_core.api import config, providers, router, transformers
 
-    return (*config.OPERATIONS,)
+    return (
+        *config.OPERATIONS,
+        *providers.OPERATIONS,
+        *router.OPERATIONS,
+        *transformers.OPERATIONS,
+    )
 
 
 def routes(app: App) -> list[BaseRoute]:
@@ -64,6 +69,8 @@ class _Late:
             async def serve(request: Request) -> Response:
                 return await operation.serve(desk, request)
 
-            return Route(operation.path, serve, methods=[operation.method])
+            # A name may have a slash in it.
+            path = operation.path.replace("{name}", "{name:path}")
+            return Route(path, serve, methods=[operation.method])
 
         return Router([route(operation) for operation in operations()], redirect_slashes=False)

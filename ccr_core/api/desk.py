@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import orjson
 
 from ccr_core import config_edit, plugins
 from ccr_core.api import guard
-from ccr_core.api.masks import MASK, secrets
+from ccr_core.api.masks import MASK, masked, secrets
 from ccr_core.api.operation import Refused, refuse
 from ccr_core.config import Config, Document, Problem, Problems, find, from_document, nearest_place, parse, read_text
 from ccr_core.errors import ConfigError
@@ -119,6 +120,11 @@ class Desk:
         if found is None:
             raise Refused(f"there is no provider {name!r} in use; there are: {', '.join(known) or 'none'}", 404)
         return found
+
+    def clean(self, value: Any) -> Any:
+        """Plain data without any secret of the configuration, wherever it may stand in it."""
+        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.loads(cleaned(text, self.runtime.config))
 
     # What a text means.
 
@@ -223,9 +229,13 @@ def with_places(problems: Sequence[Problem], text: str, path: Path) -> list[Prob
 
 
 def cleaned(text: str, config: Config) -> str:
-    """``text`` without the secrets of a configuration, also those of the environment."""
-    found = {*secrets(config.raw), *secrets(config.resolved)}
+    """``text`` without the secrets of a configuration, also those of the environment.
+
+    One that is a word of the configuration elsewhere, as in ``"name": "ollama", "api_key": "ollama"``, is none.
+    """
+    words = orjson.dumps(masked(config.resolved), default=str).decode()
+    found = {each for each in (*secrets(config.raw), *secrets(config.resolved)) if each not in words}
     for secret in sorted(found, key=len, reverse=True):
         if len(secret) >= 6:
-            text = text.replace(secret, MASK)
+            text = text.replace(secret, MASK).replace(orjson.dumps(secret).decode()[1:-1], MASK)
     return text

@@ -108,7 +108,7 @@ class Operation:
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception as error:
-            return failed(error, str(self))
+            return failed(error, str(self), desk.clean)
         return result if isinstance(result, Response) else reply(result)
 
     async def _call(self, request: Request) -> Call:
@@ -161,8 +161,8 @@ def reply(content: Any, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(data, status, {"cache-control": "no-store", **(headers or {})}, JSON_TYPE)
 
 
-def failed(error: Exception, what: str) -> Response:
-    """The answer for an error; what is nobody's mistake but ours is logged and not shown."""
+def failed(error: Exception, what: str, clean: Callable[[Any], Any]) -> Response:
+    """The answer for an error; what is nobody's mistake but ours is logged and not shown.  ``clean`` hides secrets."""
     status, more, problems = 500, {}, []
     kind: str | None = None
     message = getattr(error, "message", "")
@@ -184,7 +184,7 @@ def failed(error: Exception, what: str) -> Response:
             message = f"this is a fault of the router: {type(error).__name__}; its log says more"
     told = {"problems": [told_problem(each) for each in problems]} if problems else {}
     body = {"type": kind or kind_of(status), "message": message, **told, **more}
-    return reply({"type": "error", "error": body}, status)
+    return reply(clean({"type": "error", "error": body}), status)
 
 
 def told_problem(problem: Problem) -> dict[str, Any]:

@@ -364,44 +364,17 @@ async def _usage(place: _Place, provider: str, account: str) -> list[dict[str, A
 
 def _rows(place: _Place, provider: str | None) -> list[dict[str, Any]]:
     """The accounts for people and programs; nothing in it is secret."""
-    import attrs
-
-    from ccr_core.accounts import command
-    from ccr_core.tokenstore import shown_key
+    from ccr_core.accounts import described
 
     now = time.time()
     specs = place.specs()
     stored = place.store.read()
-    rows = []
-    for account in place.stored(provider):
-        state = account.standing(specs.get(account.provider), now)
-        todo = ""
-        if state in ("needs_login", "needs_consent", "expired"):
-            todo = f"run: {command(account.provider, account.id)}"
-        elif state in ("validation_required", "disabled"):
-            todo = account.reason
-        label = account.token.label
-        if account.kind == "api":
-            label = shown_key(stored[account.provider]["accounts"][account.id].get("key"))
-        rows.append(
-            {
-                "provider": account.provider,
-                "account": account.id,
-                "type": account.kind,
-                "label": label,
-                "state": state,
-                "default": account.default,
-                "expires": account.token.expires if account.kind == "oauth" else None,
-                "cooling_until": account.cooldown or None,
-                "cooling_models": {
-                    model: until for model, until in account.cooldowns.items() if model != "*" and until > now
-                },
-                "windows": [attrs.asdict(window) for window in account.windows],
-                "reason": account.reason,
-                "todo": todo,
-            }
+    return [
+        described(
+            account, specs.get(account.provider), now, stored[account.provider]["accounts"][account.id].get("key")
         )
-    return rows
+        for account in place.stored(provider)
+    ]
 
 
 _COLOURS: Mapping[str, str] = {"active": "green", "refreshable": "green", "cooling": "yellow", "needs_login": "red"}

@@ -6,12 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from api_client import Client
+from api_client import MASK, TOML, Client
 from test_seed_configs import EVERYTHING
 
 from ccr_core.config import parse
-
-MASK = "********"
 
 
 def set_(path: list[Any], value: Any) -> dict[str, Any]:
@@ -520,36 +518,6 @@ class TestSeed:
             (pair,) = places_that_differ(before, client.text)
             assert f'    "longContextThreshold": {new},' == pair[1]
         assert "// what most people started from" in client.text
-
-
-TOML = '''# what this router is for
-APIKEY = "the-key-of-the-router"  # not the management token
-my_note = "unknown keys stay"
-
-[Router]
-default = "big,huge"  # a remark
-
-# the big one
-[[Providers]]
-name = "big"
-api_base_url = "https://user:pass-word-of-big@big.example/v1?key=in-the-address"
-api_key = [
-  "sk-first-key-of-big-0001",  # the first
-  'sk-second-key-of-big-0002',
-]
-models = ["huge", {name = "small", context = 8000}]
-headers = {x-team = "team-secret-value", x-title = "ccr"}
-# api_key = "sk-commented-out-key-000000"
-
-[[Providers]]
-name = "deepseek"
-api_key = "$DEEPSEEK_API_KEY"
-models = ["deepseek-chat"]
-
-[oauth.vertex]
-private_key = """
-tok-of-customparams"""
-'''
 
 
 class TestToml:

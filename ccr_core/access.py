@@ -53,8 +53,8 @@ class Access:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Written whole under another name and linked: two processes that start at once agree on one token.
             draft = self._file.with_name(f".{self._file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-            _write(draft, secrets.token_urlsafe(32))
             try:
+                _write(draft, secrets.token_urlsafe(32))
                 os.link(draft, self._file)
             except FileExistsError:
                 if not self._file.read_text().strip():  # left by a full disk

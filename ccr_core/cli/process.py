@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ STATE = "run.json"
 OLD_PID = ".claude-code-router.pid"
 """The file in which older tools look for the number of the process."""
 LOGS_KEPT = 10
+MOST_ANSWER = 4 * 1024 * 1024
+"""Bytes of an answer that are looked at."""
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Addresses to bind that are none to connect to → where to connect."""
 
@@ -243,18 +246,41 @@ def probe(
 
     ``None`` if nothing answers there, if the key is refused, or if what answers does not speak like a router.
     """
-    import http.client
-
-    connection = http.client.HTTPConnection(LOOPBACK.get(host, host), port, timeout=timeout)
     try:
-        connection.request("GET", path, headers={"x-api-key": key} if key else {})
-        answer = connection.getresponse()
-        data = json.loads(answer.read(4 * 1024 * 1024))
-    except (OSError, ValueError, http.client.HTTPException):
+        head, _, body = _get(LOOPBACK.get(host, host), port, timeout, path, key).partition(b"\r\n\r\n")
+        status = head.split(None, 2)
+        if status[:1] not in ([b"HTTP/1.0"], [b"HTTP/1.1"]) or status[1] != b"200":
+            return None
+        data = json.loads(body)
+    except (OSError, ValueError, IndexError):
         return None
-    finally:
-        connection.close()
-    return data if answer.status == 200 and isinstance(data, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+def _get(host: str, port: int, timeout: float, path: str, key: str | None) -> bytes:
+    """A whole answer, as it comes.  Written out because importing a client costs more than the question itself.
+
+    HTTP/1.0, so that the answer ends with the connection, or with the length that its head gives.
+    """
+    import socket
+
+    end = time.monotonic() + timeout
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"GET {path} HTTP/1.0", f"host: {name}", "accept: application/json", "connection: close"]
+    if key:
+        lines.append(f"x-api-key: {key}")
+    with socket.create_connection((host, port), timeout) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
+        answer = b""
+        while len(answer) < MOST_ANSWER:
+            connection.settimeout(max(0.001, end - time.monotonic()))
+            part = connection.recv(65536)
+            answer += part
+            head, ended, body = answer.partition(b"\r\n\r\n")
+            length = re.search(rb"(?im)^content-length: *(\d+)", head) if ended else None
+            if not part or (length is not None and len(body) >= int(length[1])):
+                break
+    return answer
 
 
 def blocked(host: str, port: int) -> str | None:

@@ -44,7 +44,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from . import process
+from . import node, process
 from .process import HERE, Running, StartError
 
 JSON = dict[str, Any]
@@ -348,23 +348,39 @@ def _megabytes(server: Running) -> float:
 
 def startup(bench: Bench) -> JSON:
     """Start to healthy, and short commands, over `python -c pass`; wall and CPU time in milliseconds."""
-    commands: dict[str, list[str]] = {"python -c pass": [sys.executable, "-c", "pass"]}
-    if bench.product:
-        commands["ccr --version"] = [*bench.product.command, "--version"]
-        commands["ccr status"] = [*bench.product.command, "status"]
+    with tempfile.TemporaryDirectory(prefix="ccr-bench-startup-") as name:
+        return _startup(bench, Path(name))
+
+
+def _startup(bench: Bench, folder: Path) -> JSON:
+    line = _status_input(folder)
+    commands: dict[str, tuple[list[str], dict[str, str], Path | None]] = {
+        "python -c pass": ([sys.executable, "-c", "pass"], bench.environment, None)
+    }
+    products = {"ccr": (bench.product, bench.environment)}
+    peer = node.program()
+    if peer is not None:
+        # A router of its own does not run, so its status is the shorter way.
+        products["node ccr"] = (Product("node-ccr", (str(peer),)), process.own_environment(folder))
+    for name, (product, environment) in products.items():
+        if product:
+            commands[f"{name} --version"] = ([*product.command, "-v"], environment, None)
+            commands[f"{name} status"] = ([*product.command, "status"], environment, None)
+            commands[f"{name} statusline"] = ([*product.command, "statusline"], environment, line)
     times: dict[str, list[process.CommandTimes]] = {name: [] for name in commands}
     for _ in range(bench.often(11, 4)):
-        for name, command in commands.items():
-            times[name].append(process.run_command(command, bench.environment))
+        for name, (command, environment, given) in commands.items():
+            times[name].append(process.run_command(command, environment, given=given))
     for name, each in times.items():
         if any(one.exit for one in each):
             bench.errors.append(f"{name}: exit {[one.exit for one in each]}")
-    if bench.product:
-        times["ccr start, to healthy"] = []
-        for _ in range(bench.often(7, 2)):
-            with bench.product.started(bench.upstream.port) as (running, _environment):
-                cpu = process.cpu_seconds(running.pid)
-                times["ccr start, to healthy"].append(process.CommandTimes(running.seconds, cpu, 0))
+    for name, (product, _) in products.items():
+        if product:
+            times[f"{name} start, to healthy"] = []
+            for _ in range(bench.often(7, 2)):
+                with product.started(bench.upstream.port) as (running, _environment):
+                    cpu = process.cpu_seconds(running.pid)
+                    times[f"{name} start, to healthy"].append(process.CommandTimes(running.seconds, cpu, 0))
     # The first run of each reads files that are not in memory yet and may write byte code.
     base = times["python -c pass"][1:]
     return {
@@ -375,6 +391,30 @@ def startup(bench: Bench) -> JSON:
         }
         for name, each in times.items()
     }
+
+
+def _status_input(folder: Path) -> Path:
+    """What Claude Code gives a status line, with a transcript of a hundred turns in a folder with a branch."""
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    transcript = folder / "transcript.jsonl"
+    usage = {"input_tokens": 12_000, "output_tokens": 300}
+    turn = [
+        {"type": "user", "message": {"role": "user", "content": "word " * 400}},
+        {"type": "assistant", "message": {"role": "assistant", "model": "m", "content": "word " * 200, "usage": usage}},
+    ]
+    transcript.write_text("".join(f"{json.dumps(entry)}\n" for entry in turn * 100))
+    given = {
+        "hook_event_name": "Status",
+        "session_id": "0123456789abcdef",
+        "transcript_path": str(transcript),
+        "cwd": str(folder),
+        "workspace": {"current_dir": str(folder), "project_dir": str(folder)},
+        "model": {"id": "claude-opus-4-5", "display_name": "Opus"},
+    }
+    path = folder / "given.json"
+    path.write_text(json.dumps(given))
+    return path
 
 
 def soak(bench: Bench) -> JSON:

@@ -6,9 +6,11 @@ import http.server
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -330,3 +332,49 @@ def test_two_at_once(ccr: Any) -> None:
     said = sorted(child.communicate(timeout=60)[0] for child in children)
     assert [0, 0] == [child.returncode for child in children]
     assert ["ccr is already", "ccr is running"] == [text[:14] for text in said]
+
+
+def said(*parts: bytes) -> Any:
+    """What `probe` makes of an answer that comes in these parts."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                for part in parts:
+                    connection.sendall(part)
+                    time.sleep(0.01)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        try:
+            return process.probe("127.0.0.1", server.getsockname()[1], timeout=1)
+        finally:
+            thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([b"HTTP/1.0 200 OK\r\n\r\n{}"], {}),
+        ([b"HTTP/1.1 200", b" OK\r\nContent-Le", b'ngth: 8\r\n\r\n{"a"', b": 1}", b"and more"], {"a": 1}),
+        ([b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}"], {}),
+        ([b"HTTP/1.1 200 OK\r\n\r\n[1]"], None),
+        ([b"HTTP/1.1 200 OK\r\n\r\n<html>"], None),
+        ([b"HTTP/1.1 401 no\r\n\r\n{}"], None),
+        ([b"SSH-2.0-OpenSSH\r\n"], None),
+        ([b"HTTP/1.1"], None),
+        ([b"\xff\xff\xff"], None),
+        ([b""], None),
+    ],
+)
+def test_what_answers(parts: list[bytes], expected: Any) -> None:
+    """Only a whole object with status 200 is a router's answer, in however many parts it comes."""
+    assert expected == said(*parts)
+
+
+def test_probe_has_an_end() -> None:
+    """What is silent is not waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert process.probe("127.0.0.1", server.getsockname()[1], timeout=0.2) is None

@@ -22,7 +22,7 @@ import pytest
 
 ECHO = {"Providers": [{"name": "echo", "models": ["echo"]}], "Router": {"default": "echo,echo"}}
 COMMANDS = {"start": ("start",), "start -d": ("start", "-d"), "code": ("code", "-p", "hi")}
-OURS = re.compile(r"logs/ccr-\d+(_\d+)?\.log|(start|users)\.lock")
+OURS = re.compile(r"logs/ccr-\d+(_\d+)?\.log|(start|users)\.lock|/management\.token$")
 """Files that a start makes and that are not the user's."""
 
 

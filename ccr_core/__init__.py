@@ -135,6 +135,7 @@ _HOME = {
     ),
     "health": ("retry_after",),
     "tokenstore": ("FileStore", "TokenStore"),
+    "shape": ("Shape", "json_text"),
     "tokens": ("Counter", "count_request"),
     "catalogue": ("Catalogue", "ModelFacts", "Prices", "Subject"),
     "observe": (
@@ -435,6 +436,8 @@ if TYPE_CHECKING:
     from ccr_core.servertool import (
         ToolResult as ToolResult,
     )
+    from ccr_core.shape import Shape as Shape
+    from ccr_core.shape import json_text as json_text
     from ccr_core.spec import (
         AuthSpec as AuthSpec,
     )

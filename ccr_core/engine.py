@@ -55,7 +55,7 @@ from ccr_core.routing import Choice, Route, RouteContext, choose
 from ccr_core.runtime import Provider, Runtime
 from ccr_core.sequence import Sequencer
 from ccr_core.servertool import Round, ServerTool, ToolCall, ToolContext, ToolResult
-from ccr_core.tokens import Counter, Memo, cut, parts_of
+from ccr_core.tokens import Counter, Memo
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
@@ -65,9 +65,6 @@ SESSIONS = 1000
 
 SLICE = 0.005
 """Seconds of counting after which others get their turn."""
-
-LONG_TEXT = 64 * 1024
-"""Characters from which a text is counted in pieces."""
 
 INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 """What of a usage report is input; the first leaves cached tokens out."""
@@ -214,12 +211,7 @@ class Engine:
             memo = self._memos[tally.name] = Memo(counter)
             memo.failed = tally.contributed is not None and type(counter) is Counter
         try:
-            parts: list[str | int] = []
-            for part in parts_of(request.body):
-                if isinstance(part, str) and len(part) > LONG_TEXT:
-                    parts += cut(part)
-                else:
-                    parts.append(part)
+            parts = memo.parts(request.body, route.model if route is not None else request.model)
         except RecursionError:
             raise RequestError("the request is nested too deeply") from None
         if memo.slow:
@@ -227,7 +219,7 @@ class Engine:
         else:
             total, since = 0, time.monotonic()
             for part in parts:
-                total += memo.count_part(part)
+                total += part if isinstance(part, int) else memo.count(part)
                 if time.monotonic() - since > SLICE:
                     await asyncio.sleep(0)
                     since = time.monotonic()

@@ -1,30 +1,20 @@
-"""Counting the tokens of a request: the walk over its parts, and the memo.
+"""Counting the tokens of a request: the counter and the memo.
 
-A counter counts a *string*.  What of a request is counted is decided here, once: system text, message text, tool
-calls and results, thinking, tool definitions, and images and documents by a rule of thumb.  The memo is keyed by the
-text, so that a conversation that grows by one message costs one message.
+A counter counts a *string*.  What of a request is counted, and what a provider puts around it, is the counter's
+:class:`~ccr_core.shape.Shape`.  The memo is keyed by the text, so that a conversation that grows by one message costs
+one message.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
-import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
-
-import orjson
 
 from ccr_core.messages import JSON
+from ccr_core.shape import Shape
 
 log = logging.getLogger("ccr.tokens")
-
-IMAGE_TOKENS = 1600
-"""Tokens of an image whose size is unknown: the most that the Messages API charges for one."""
-
-DOCUMENT_TOKENS_PER_BYTE = 1 / 40
-"""A rule of thumb for PDF bytes, for documents whose text is not read here."""
 
 
 class Counter:
@@ -38,6 +28,10 @@ class Counter:
         wide = len(text.encode("utf-8", "replace")) - len(text)
         return round((len(text) - wide / 2) / 4.2 + wide / 2.4) if wide > 0 else round(len(text) / 4.2)
 
+    def shape(self, model: str) -> Shape:
+        """What of a request for ``model`` is counted, and what the provider puts around it."""
+        return Shape(model)
+
     def count_all(self, texts: Sequence[str]) -> Sequence[int]:
         """The number of tokens of each; a ``slow`` counter may ask for all of them at once."""
         return [self.count(text) for text in texts]
@@ -46,8 +40,8 @@ class Counter:
 class Memo:
     """Remembers counts by text; the least recently used go first.
 
-    ``size`` is the number of texts.  Only long texts are remembered: short ones are quicker to count.  If the counter
-    raises, the log says so, and from then on counts are estimates.
+    ``size`` is the number of texts, of long ones and of short ones each; short ones are kept as they are, and all
+    forgotten at once.  If the counter raises, the log says so, and from then on counts are estimates.
     """
 
     def __init__(self, counter: Counter, size: int = 8192, shortest: int = 64) -> None:
@@ -55,6 +49,7 @@ class Memo:
         self._size = size
         self._shortest = shortest
         self._known: OrderedDict[int, int] = OrderedDict()
+        self._short: dict[str, int] = {}
         self.failed = False
 
     @property
@@ -62,9 +57,18 @@ class Memo:
         """Whether counting waits for somebody else."""
         return self._counter.slow
 
-    def count_part(self, part: str | int) -> int:
-        """The count of one of :func:`parts_of`."""
-        return part if isinstance(part, int) else self.count(part)
+    def parts(self, body: JSON, model: str) -> list[str | int]:
+        """The parts of ``body`` as the counter wants them for ``model``; long texts come in pieces.
+
+        Raises ``RecursionError`` for a body that is nested too deeply, and nothing else.
+        """
+        try:
+            return list(_pieces(self._counter.shape(model).parts(body)))
+        except RecursionError:
+            raise
+        except Exception:
+            log.warning("the shape of token counter %s failed", self._counter.name, exc_info=True)
+            return list(_pieces(Shape(model).parts(body)))
 
     def count_parts(self, parts: Iterable[str | int]) -> int:
         """The count of all ``parts``; those that are not known yet go to the counter together, short ones too."""
@@ -103,7 +107,12 @@ class Memo:
     def count(self, text: str) -> int:
         """The count of ``text``."""
         if len(text) < self._shortest:
-            return self._count(text)
+            short = self._short.get(text)
+            if short is None:
+                if len(self._short) >= self._size:
+                    self._short.clear()
+                short = self._short[text] = self._count(text)
+            return short
         # A 64-bit salted hash with the length: a clash would need some 2^32 texts, and costs a wrong estimate.
         digest = hash((text, len(text)))
         known = self._known.get(digest)
@@ -126,6 +135,18 @@ class Memo:
             return self._count_as_failed(text)
 
 
+LONG_TEXT = 64 * 1024
+"""Characters from which a text is counted in pieces."""
+
+
+def _pieces(parts: Iterable[str | int]) -> Iterator[str | int]:
+    for part in parts:
+        if isinstance(part, str) and len(part) > LONG_TEXT:
+            yield from cut(part)
+        else:
+            yield part
+
+
 def cut(text: str, size: int = 32 * 1024) -> Iterator[str]:
     """``text`` in pieces of at most ``size`` characters, cut before white space where there is some.
 
@@ -143,87 +164,10 @@ def cut(text: str, size: int = 32 * 1024) -> Iterator[str]:
     yield text[start:]
 
 
-def count_request(body: JSON, count: Callable[[str], int]) -> int:
-    """The tokens of a Messages API ``body`` (``system``, ``messages``, ``tools``), using ``count`` for each text."""
-    return sum(part if isinstance(part, int) else count(part) for part in parts_of(body))
+def count_request(body: JSON, count: Callable[[str], int], shape: Shape | None = None) -> int:
+    """The tokens of a Messages API ``body`` (``system``, ``messages``, ``tools``), using ``count`` for each text.
 
-
-def parts_of(body: JSON) -> Iterator[str | int]:
-    """What of a body is counted: texts, and numbers of tokens where there is no text to count."""
-    yield from _content(body.get("system"))
-    for message in body.get("messages") or ():
-        if isinstance(message, dict):
-            yield 3
-            yield from _content(message.get("content"))
-    for tool in body.get("tools") or ():
-        if isinstance(tool, dict) and not tool.get("defer_loading"):
-            yield 8
-            yield _json({name: tool.get(name) for name in ("name", "description", "input_schema") if tool.get(name)})
-
-
-def _content(content: Any) -> Iterator[str | int]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for block in content:
-            if isinstance(block, dict):
-                yield from _block(block)
-
-
-def _block(block: JSON) -> Iterable[str | int]:
-    kind = block.get("type")
-    if kind == "text":
-        return (str(block.get("text") or ""),)
-    if kind == "thinking":
-        return (str(block.get("thinking") or ""),)
-    if kind == "tool_use":
-        return (str(block.get("name") or ""), _json(block.get("input") or {}), 12)
-    if kind == "tool_result":
-        return (*_content(block.get("content")), 12)
-    if kind == "image":
-        return (image_tokens(block.get("source")),)
-    if kind == "document":
-        return _document(block.get("source"))
-    if kind == "redacted_thinking":
-        return (len(str(block.get("data") or "")) // 8,)
-    return (_json(block),)
-
-
-def _document(source: Any) -> Iterable[str | int]:
-    if not isinstance(source, dict):
-        return (_json(source),)
-    if source.get("type") == "text":
-        return (str(source.get("data") or ""),)
-    if source.get("type") == "content":
-        return tuple(_content(source.get("content")))
-    return (round(len(str(source.get("data") or "")) * 0.75 * DOCUMENT_TOKENS_PER_BYTE),)
-
-
-def image_tokens(source: Any) -> int:
-    """Tokens of an image: width x height / 750 after scaling to at most 1568 pixels, as Anthropic documents it."""
-    if not isinstance(source, dict) or source.get("type") != "base64":
-        return IMAGE_TOKENS
-    size = _size(str(source.get("data") or ""))
-    if size is None:
-        return IMAGE_TOKENS
-    scale = min(1.0, 1568 / max(size))
-    return min(IMAGE_TOKENS, max(1, round(size[0] * scale * size[1] * scale / 750)))
-
-
-def _size(data: str) -> tuple[int, int] | None:
-    """Width and height of a PNG or GIF, from its first bytes; others are not looked into."""
-    try:
-        head = base64.b64decode(data[:64])
-    except ValueError:
-        return None
-    if head.startswith(b"\x89PNG") and len(head) >= 24:
-        width, height = struct.unpack(">II", head[16:24])
-    elif head.startswith(b"GIF8") and len(head) >= 10:
-        width, height = struct.unpack("<HH", head[6:10])
-    else:
-        return None
-    return (width, height) if width and height else None
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    ``shape`` is that of the model's family; without one the sum is nobody's in particular.
+    """
+    parts = (shape or Shape()).parts(body)
+    return sum(part if isinstance(part, int) else count(part) for part in parts)

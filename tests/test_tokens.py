@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccr_core import Counter, count_request
-from ccr_core.tokens import IMAGE_TOKENS, Memo, image_tokens
+from ccr_core import Counter, Shape, count_request
+from ccr_core.shape import IMAGE_TOKENS, LETTERS_PER_PAGE, PAGE_TOKENS
+from ccr_core.tokens import Memo
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
@@ -54,6 +55,7 @@ def content(*blocks: dict[str, Any]) -> int:
         ({"tools": [{"name": "n", "input_schema": {"a": 1}, "cache_control": {}}]}, 8 + 35),
         ({"tools": [{"name": "n", "defer_loading": True}]}, 0),
         ({"metadata": {"user_id": "x" * 100}}, 0),
+        ({"output_config": {"format": {"type": "json_schema", "schema": {"a": 1}}}}, len('{"a":1}')),
     ],
 )
 def test_parts(body: dict[str, Any], expected: int) -> None:
@@ -77,7 +79,10 @@ def test_parts(body: dict[str, Any], expected: int) -> None:
         ({"type": "image"}, IMAGE_TOKENS),
         ({"type": "document", "source": {"type": "text", "data": "abc"}}, 3),
         ({"type": "document", "source": {"type": "content", "content": "abc"}}, 3),
-        ({"type": "document", "source": {"type": "base64", "data": "x" * 16000}}, 300),
+        ({"type": "document", "source": {"type": "base64", "data": "x" * LETTERS_PER_PAGE}}, 2 * PAGE_TOKENS),
+        ({"type": "document", "source": {"type": "url", "url": "x"}}, PAGE_TOKENS),
+        ({"type": "tool_reference", "tool_name": "abc"}, 3),
+        ({"type": "server_tool_use", "id": "t", "name": "abc", "input": {"a": 1}}, 3 + 7 + 12),
         ({"type": "search_result", "a": 1}, len('{"type":"search_result","a":1}')),
     ],
 )
@@ -93,11 +98,50 @@ def test_images_inside_tool_results_are_not_text() -> None:
     assert IMAGE_TOKENS + 12 == content({"type": "tool_result", "tool_use_id": "t", "content": [image]})
 
 
-@given(st.dictionaries(st.sampled_from(["system", "messages", "tools"]), JSON))
+class Asked(Shape):
+    """A family whose models do not see what they thought before the last question."""
+
+    thinks = False
+
+
+def turn(*blocks: dict[str, Any], role: str = "assistant") -> dict[str, Any]:
+    return {"role": role, "content": list(blocks)}
+
+
+def test_thinking_of_earlier_turns() -> None:
+    """Where a family leaves it out, thinking counts only since the last question, and a tool's result is none."""
+    thought, call = {"type": "thinking", "thinking": "abc"}, {"type": "tool_use", "name": "n", "input": {}}
+    asked = {"role": "user", "content": "q"}
+    result = turn({"type": "tool_result", "tool_use_id": "t", "content": "r"}, role="user")
+    old, now = turn(thought, {"type": "text", "text": "a"}), turn(thought, call)
+
+    def counted(shape: Shape) -> int:
+        return count_request({"messages": [asked, old, asked, now, result]}, len, shape)
+
+    assert (len("abc"), 0) == (counted(Shape()) - counted(Asked()), counted(Asked()) - counted(Shape()) + len("abc"))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_result", "content": [{"type": "tool_reference", "tool_name": "n"}]},
+        {
+            "type": "tool_search_tool_result",
+            "content": {"tool_references": [{"type": "tool_reference", "tool_name": "n"}]},
+        },
+    ],
+)
+def test_deferred_tools_count_once_loaded(block: dict[str, Any]) -> None:
+    """A deferred tool counts nothing until a result refers to it."""
+    tool = {"name": "n", "description": "d", "defer_loading": True}
+    with_tool = count(messages=[turn(block, role="user")], tools=[tool])
+
+    assert 8 + len('{"name":"n","description":"d"}') == with_tool - count(messages=[turn(block, role="user")])
+
+
+@given(st.dictionaries(st.sampled_from(["system", "messages", "tools", "output_config", "thinking"]), JSON))
 def test_never_raises_for_odd_parts(body: dict[str, Any]) -> None:
     """Parts of a wrong shape count something or nothing."""
-    if any(isinstance(body.get(name), int | bool | float) for name in ("messages", "tools")):
-        return
     assert count_request(body, Letters().count) >= 0
 
 
@@ -136,9 +180,9 @@ def gif(width: int, height: int) -> dict[str, Any]:
         ({"type": "url"}, IMAGE_TOKENS),
     ],
 )
-def test_image_tokens(source: dict[str, Any], expected: int) -> None:
+def test_images(source: dict[str, Any], expected: int) -> None:
     """An image counts by its size where that is known, at most as much as any image."""
-    assert expected == image_tokens(source)
+    assert expected == Shape().image(source)
 
 
 @given(st.text(st.characters()))
@@ -156,12 +200,13 @@ def test_the_estimate_is_near(text: str, low: int, high: int) -> None:
 
 
 def test_memo() -> None:
-    """A long text is counted once; short ones are counted again, which is quicker than remembering."""
+    """A text is counted once, long or short; short ones are forgotten together when there are too many."""
     letters = Letters()
-    memo = Memo(letters, shortest=5)
+    memo = Memo(letters, size=2, shortest=5)
+    texts = ("longer", "longer", "tiny", "tiny", "a", "tiny", "b", "tiny")
 
-    assert [6, 6, 4, 4] == [memo.count(text) for text in ("longer", "longer", "tiny", "tiny")]
-    assert ["longer", "tiny", "tiny"] == letters.seen
+    assert [len(text) for text in texts] == [memo.count(text) for text in texts]
+    assert ["longer", "tiny", "a", "b", "tiny"] == letters.seen
 
 
 class Together(Counter):

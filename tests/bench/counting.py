@@ -27,7 +27,7 @@ MODEL = "claude-sonnet-4-5"
 def conversation(tokens: int, words: list[str], chance: random.Random) -> dict[str, Any]:
     """A body of about so many tokens: answers with tool calls, and their results."""
     body = claude_code_request("go")
-    while len(orjson.dumps(body)) < tokens * 2.3:
+    while len(orjson.dumps(body)) < tokens * 2.75:
         name = f"toolu_{len(body['messages'])}"
         call = {"type": "tool_use", "id": name, "name": "Read", "input": {"file_path": f"/src/{name}.py"}}
         answer = {"role": "assistant", "content": [{"type": "text", "text": prose(words, chance, 60)}, call]}

@@ -13,31 +13,38 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from ccr_core import Counter, CounterSpec, hookimpl
+from ccr_core import Counter, CounterSpec, Shape, hookimpl
 
 log = logging.getLogger("ccr.tokens-bpe")
 
 
 @attrs.frozen
 class Kind:
-    """A counter that is offered: its vocabulary, the models that it is for, and their tokens per token of it."""
+    """A counter that is offered: its vocabulary, the models that it is for, and the family whose requests it counts."""
 
     name: str
     vocabulary: str
     models: tuple[str, ...]
-    factor: float = 1.0
+    family: str = "openai"
     summary: str = ""
 
 
 COUNTERS = (
-    Kind("bpe", "o200k_base", ("*",), summary="OpenAI's vocabulary o200k: exact for its models since GPT-4o."),
+    Kind("bpe", "o200k_base", ("*",), "", "OpenAI's vocabulary o200k, for models whose own is not known."),
+    Kind(
+        "bpe-openai",
+        "o200k_base",
+        ("*gpt-4o*", "*gpt-4.*", "*gpt-5*", "*chatgpt*", "*codex*", "o[1-9]", "o[1-9]-*", "*/o[1-9]", "*/o[1-9]-*"),
+        summary="OpenAI's models since GPT-4o.",
+    ),
+    Kind("bpe-gpt-oss", "o200k_base", ("*gpt-oss*",), "harmony", "OpenAI's open models."),
     Kind(
         "bpe-cl100k",
         "cl100k_base",
         ("*gpt-3.5*", "*gpt-4", "*gpt-4-*"),
         summary="OpenAI's vocabulary cl100k: GPT-3.5 and GPT-4.",
     ),
-    Kind("bpe-claude", "o200k_base", ("*claude*",), 1.15, "An estimate for Claude, from measured answers."),
+    Kind("bpe-claude", "o200k_base", ("*claude*",), "claude", "An estimate for Claude up to Opus 4.6."),
     Kind(
         "bpe-claude-new",
         "o200k_base",
@@ -49,12 +56,11 @@ COUNTERS = (
             "*claude*fable*",
             "*claude*mythos*",
         ),
-        1.4,
+        "claude-new",
         "An estimate for Claude since Opus 4.7, which makes more tokens of a text.",
     ),
 )
-"""What is offered.  The factors were measured (see the README); Anthropic gives about 1.3 between the two generations
-of Claude (documentation of token counting)."""
+"""What is offered."""
 
 
 class BpeCounter(Counter):
@@ -64,6 +70,7 @@ class BpeCounter(Counter):
         self.name = kind.name
         self._kind = kind
         self._tokens: Callable[[str], int] | None = None
+        self._weigh: Callable[[str, int], int] | None = None
 
     def count(self, text: str) -> int:
         """The number of tokens; an estimate from the length if the vocabulary fails.  Never raises."""
@@ -79,16 +86,46 @@ class BpeCounter(Counter):
         except BaseException:  # a panic of the library is no Exception
             log.warning("the counter %s failed; this count is an estimate", self.name, exc_info=True)
             return super().count(text)
-        return number if self._kind.factor == 1 else round(number * self._kind.factor)
+        return number if self._weigh is None else self._weigh(text, number)
+
+    def shape(self, model: str) -> Shape:
+        """How requests of the family add up."""
+        return shape_of(self._kind.family, model)
 
     def _load(self) -> Callable[[str], int]:
         try:
             self._tokens = vocabulary(self._kind.vocabulary)
+            self._weigh = weigher(self._kind.family)
         except Exception as error:
             log.warning("no vocabulary %s (%s); counts are estimates", self._kind.vocabulary, error)
             self._tokens = super().count
-            self._kind = attrs.evolve(self._kind, factor=1.0)
         return self._tokens
+
+
+def shape_of(family: str, model: str) -> Shape:
+    """The shape of requests for ``model`` of a family."""
+    if family.startswith("claude"):
+        from ccr_plugin_tokens_bpe.claude import ClaudeShape
+
+        return ClaudeShape(model, new=family == "claude-new")
+    if family == "harmony":
+        from ccr_plugin_tokens_bpe.openai import HarmonyShape
+
+        return HarmonyShape(model)
+    if family == "openai":
+        from ccr_plugin_tokens_bpe.openai import OpenAiShape
+
+        return OpenAiShape(model)
+    return Shape(model)
+
+
+def weigher(family: str) -> Callable[[str, int], int] | None:
+    """What makes a family's tokens of a text and its tokens of o200k; ``None`` where they are the same."""
+    if not family.startswith("claude"):
+        return None
+    from ccr_plugin_tokens_bpe.claude import NEW, OLD, claude_tokens
+
+    return functools.partial(claude_tokens, weights=NEW if family == "claude-new" else OLD)
 
 
 @functools.cache

@@ -127,6 +127,7 @@ async def test_others_are_served_while_a_long_request_is_counted() -> None:
     Counting gives way to others every few milliseconds, also within one long text.
     """
     engine = counting(Words(seconds=0.004))
+    body = {"messages": [{"role": "user", "content": text(200_000)}, *({"content": text(20, n)} for n in range(30))]}
     longest = 0.0
 
     async def beat() -> None:
@@ -139,7 +140,6 @@ async def test_others_are_served_while_a_long_request_is_counted() -> None:
     beating = asyncio.create_task(beat())
     await asyncio.sleep(0)
     begun = time.monotonic()
-    body = {"messages": [{"role": "user", "content": text(200_000)}, *({"content": text(20, n)} for n in range(30))]}
     await engine.count(engine.runtime, Request(body))
     took = time.monotonic() - begun
     beating.cancel()

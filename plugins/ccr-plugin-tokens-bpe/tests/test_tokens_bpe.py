@@ -126,7 +126,7 @@ for place, route in enumerate(routes):
 )
 def test_claude(kind: str, old: int, new: int) -> None:
     """
-    What an independent reconstruction of Claude's vocabularies counts of a text is met within 15 %, however short the text.
+    Of a text as much is made as by a reconstruction of Claude's vocabularies, within 15 %.
     """
     text = TEXTS[kind]
     assert pytest.approx(old, rel=0.15) == counter("bpe-claude").count(text)

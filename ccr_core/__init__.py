@@ -150,6 +150,7 @@ _HOME = {
         "Sent",
         "Streamed",
     ),
+    "config": ("home",),
     "errors": (
         "AuthError",
         "CcrError",
@@ -228,6 +229,9 @@ if TYPE_CHECKING:
     from ccr_core.checks import CheckContext as CheckContext
     from ccr_core.checks import Finding as Finding
     from ccr_core.checks import ProviderFacts as ProviderFacts
+    from ccr_core.config import (
+        home as home,
+    )
     from ccr_core.dialect import (
         Context as Context,
     )

@@ -13,11 +13,14 @@ from ccr_core.cli.output import emit, facts, fail, paint
 from ccr_core.config import is_secret, mask
 from ccr_core.errors import CcrError
 
+ID = "req_"
+"""What the ids of requests begin with."""
+
 MARKS = {"decided": "green", "failed": "red"}
 
 
 @click.command(short_help="Say where a request would go, and why.")
-@click.argument("request", required=False, default="-", metavar="[FILE]")
+@click.argument("request", required=False, default="-", metavar="[FILE|ID]")
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME: VALUE", help="A header of the request.")
 @click.option("--config", type=click.Path(path_type=Path), help="The configuration file to use.")
 @click.option("--body", "with_body", is_flag=True, help="Also print the body that would be sent.")
@@ -26,16 +29,19 @@ def explain(request: str, headers: tuple[str, ...], config: Path | None, with_bo
     """Say where a request would go, and why: every rule with its answer, the chain, and what each step changes.
 
     FILE is a request to /v1/messages as JSON; without it, or with "-", it is read from standard input. Nothing is
-    sent. Keys are not shown.
+    sent. Keys are not shown. With the ID of a request that was made (req_…), it says what happened to that.
 
     \b
     Examples:
       ccr explain request.json
       echo '{"model": "claude-opus-4-5", "messages": [{"role": "user", "content": "hi"}]}' | ccr explain
       ccr explain request.json -H "x-claude-code-agent-id: a1" --json
+      ccr explain req_0a1b2c3d4e5f
 
     Exit code: 0; 1 when no model would be chosen, or the request or the configuration cannot be used.
     """
+    if request.startswith(ID) and not Path(request).exists():
+        return _made(request, as_json)
     body = _request(request)
     given = dict(_header(text) for text in headers)
     result = _explained(body, given, config)
@@ -49,6 +55,17 @@ def explain(request: str, headers: tuple[str, ...], config: Path | None, with_bo
     else:
         _print(result, with_body)
     return 1 if "error" in result else 0
+
+
+def _made(id: str, as_json: bool) -> int:
+    """What happened to a request that was made, as the plugin tells it that keeps the history."""
+    from ccr_core.cli.group import command_of
+
+    command = command_of("requests")
+    if command is None:
+        raise CcrError("no plugin keeps the requests; install ccr-plugin-history")
+    result = command.main(["show", id, *(["--json"] if as_json else [])], "ccr requests", standalone_mode=False)
+    return result if isinstance(result, int) else 0
 
 
 def _request(source: str) -> dict[str, Any]:

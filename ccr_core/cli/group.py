@@ -67,7 +67,7 @@ class Commands(click.Group):
             module, _, attribute = COMMANDS[cmd_name][0].partition(":")
             command: click.Command = getattr(importlib.import_module(f"ccr_core.cli.{module}"), attribute)
             return command
-        return _load(cmd_name) or _of_preset(cmd_name)
+        return command_of(cmd_name) or _of_preset(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -131,7 +131,11 @@ def contributed() -> dict[str, str]:
     return {point.name: point.dist.name if point.dist else "?" for point in entry_points(group=GROUP)}
 
 
-def _load(name: str) -> click.Command | None:
+def command_of(name: str) -> click.Command | None:
+    """The command ``name`` of a plugin; ``None`` if no plugin brings one.
+
+    Raises ``CcrError`` if it cannot be loaded.
+    """
     from importlib.metadata import entry_points
 
     for point in entry_points(group=GROUP, name=name):

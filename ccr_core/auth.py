@@ -77,11 +77,19 @@ class Limited(UpstreamError):
     """A limit of an account is reached: status 429.
 
     ``seconds``: until it may be asked again, if the vendor says so.  ``model_only``: for this model alone.
+    ``headers`` are those of the refusal, lower-case names.
     """
 
-    def __init__(self, message: str, seconds: float | None = None, *, model_only: bool = False) -> None:
-        headers = {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}
-        super().__init__(message, 429, headers=headers)
+    def __init__(
+        self,
+        message: str,
+        seconds: float | None = None,
+        *,
+        model_only: bool = False,
+        headers: Headers | None = None,
+    ) -> None:
+        waits = {} if seconds is None else {"retry-after": str(max(1, round(seconds)))}
+        super().__init__(message, 429, headers={**(headers or {}), **waits})
         self.model_only = model_only
 
 

@@ -42,6 +42,7 @@ from ccr_core.errors import (
     RequestError,
     RoutingError,
     UpstreamError,
+    limits_of,
 )
 from ccr_core.events import Event, Ping, StreamError, assemble
 from ccr_core.exchange import Client, Exchange, Overheard
@@ -451,6 +452,7 @@ class Engine:
     ) -> Reply:
         """Send an attempt and wait for the head of its answer, for as long as the configuration allows."""
         seconds = runtime.config.limits.first_byte_s or runtime.config.api_timeout_ms / 1000
+        exchange.limits = {}
         try:
             async with asyncio.timeout(seconds):
                 reply = await self._send(exchange, attempt, route, key)
@@ -461,6 +463,7 @@ class Engine:
             exchange.answered(error.status, error.message)
             raise
         exchange.answered(reply.status)
+        exchange.limits = limits_of(reply.headers)
         return reply
 
     async def _send(self, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None) -> Reply:
@@ -907,7 +910,7 @@ async def _write(exchange: Exchange, client: Client, ingress: Ingress, data: byt
 
 def _trace(exchange: Exchange) -> dict[str, str]:
     """The headers that tell a person what happened."""
-    headers = {"request-id": exchange.id}
+    headers = {**exchange.limits, "request-id": exchange.id}
     if exchange.choice is not None:
         route = exchange.route or exchange.choice.route
         text = f"{route}; rule={exchange.choice.rule}; scenario={exchange.choice.scenario}"

@@ -118,6 +118,11 @@ class PluginError(CcrError):
         self.method = method
 
 
+def limits_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a provider's answer, good or bad, from which a client shows what is left of a plan."""
+    return {name: value for name, value in headers.items() if name.startswith("anthropic-ratelimit-")}
+
+
 class UpstreamError(CcrError):
     """The provider refused or failed.
 
@@ -128,7 +133,7 @@ class UpstreamError(CcrError):
     PASSED: ClassVar[frozenset[str]] = frozenset(
         {"retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id"}
     )
-    """The headers of a provider's answer that a client should see."""
+    """The headers of a provider's refusal that a client should see, beside those that :func:`limits_of` gives."""
 
     def __init__(
         self,
@@ -143,6 +148,7 @@ class UpstreamError(CcrError):
         self.status = status
         self.kind = kind or kind_of(status)
         self.headers: dict[str, str] = {name: value for name, value in (headers or {}).items() if name in self.PASSED}
+        self.headers |= limits_of(headers or {})
 
 
 class ProtocolError(UpstreamError):

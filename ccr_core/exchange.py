@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -70,6 +71,9 @@ class Exchange:
     attempts: int = 0
     first: float | None = None
     status: int = 0
+    limits: Mapping[str, str] = attrs.Factory(dict)
+    """Headers of the last answer that tell the client of its limits."""
+
     outcome: Outcome = attrs.Factory(Outcome)
     notes: list[tuple[str, Any]] = attrs.Factory(list)
     project: str | None = None

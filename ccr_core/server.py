@@ -273,10 +273,10 @@ class App:
             return None
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else scheme
-        for key in (given, headers.get("x-api-key", "")):
+        for key in (given, headers.get("x-api-key", ""), headers.get("x-ccr-key", "")):
             if key and hmac.compare_digest(key.encode("latin-1", "replace"), self._key):
                 return None
-        return 401, "the router's key is missing or wrong; send APIKEY as x-api-key or as a bearer token"
+        return 401, "the router's key is missing or wrong; send APIKEY as x-ccr-key, as x-api-key or as a bearer token"
 
     def _may_manage(self, method: str, headers: Mapping[str, str], want: str) -> tuple[int, str] | None:
         """Why a page or the management API may not be used; ``None`` if it may."""

@@ -16,7 +16,16 @@ OPEN = [("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/api/hello")]
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-@pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"x-api-key": ""}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-api-key": "wrong"},
+        {"authorization": "Bearer wrong"},
+        {"x-ccr-key": "wrong"},
+        {"x-api-key": "", "x-ccr-key": ""},
+    ],
+)
 async def test_nothing_answers_without_the_key(method: str, path: str, headers: dict[str, str]) -> None:
     """
     With an APIKEY every route but the open ones wants it, also routes that do not exist.
@@ -29,7 +38,14 @@ async def test_nothing_answers_without_the_key(method: str, path: str, headers: 
     assert [] == sender.sent
 
 
-@pytest.mark.parametrize("headers", [{"x-api-key": "secret"}, {"authorization": "Bearer secret"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": "secret"},
+        {"authorization": "Bearer secret"},
+        {"x-ccr-key": "secret", "authorization": "Bearer of-somebody-else", "x-api-key": "another"},
+    ],
+)
 async def test_the_key_is_taken_from_either_header(headers: dict[str, str]) -> None:
     """
     Both ways in which clients send a key are understood.

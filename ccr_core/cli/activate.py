@@ -12,7 +12,7 @@ import attrs
 import click
 
 from ccr_core.cli import process
-from ccr_core.cli.environment import PAST_PROXY, SOMETIMES, configured, environment
+from ccr_core.cli.environment import HEADERS, PAST_PROXY, SOMETIMES, configured, environment, with_key
 from ccr_core.cli.output import note
 from ccr_core.config import home
 
@@ -68,8 +68,9 @@ def activate(shell: str, unset: bool) -> int:
     given = environment(config, url)
     form = SHELLS[shell]
     if unset:
-        lines = [_less(form, name) if name.lower() == "no_proxy" else form.unset(name) for name in given.names()]
-        lines += [form.unset(name) for name in SOMETIMES if name not in given.names()]
+        lists = ("NO_PROXY", "no_proxy", HEADERS)
+        names = dict.fromkeys((*given.names(), *SOMETIMES))
+        lines = [_less(form, name) if name in lists else form.unset(name) for name in names]
     else:
         # All of them: what an earlier call has set must not pass for the user's own choice.
         lines = [form.set(name, value) for name, value in {**given.unless_set, **given.always}.items()]
@@ -83,6 +84,9 @@ def activate(shell: str, unset: bool) -> int:
 
 
 def _less(form: Shell, name: str) -> str:
-    """Take our addresses out of a list of hosts."""
+    """Take our addresses out of a list of hosts, our key out of a list of headers."""
+    if name == HEADERS:
+        headers = with_key(os.environ.get(name, ""), "")
+        return form.set(name, headers) if headers else form.unset(name)
     entries = [entry for entry in os.environ.get(name, "").split(",") if entry and entry.strip() not in PAST_PROXY]
     return form.set(name, ",".join(entries)) if entries else form.unset(name)

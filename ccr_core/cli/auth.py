@@ -159,6 +159,9 @@ def login(
       ccr auth login copilot
       ccr auth login codex --no-browser
       ccr auth login codex --account 3f9c2a1b
+
+    "anthropic" passes on the login that Claude Code itself has, and needs none; "anthropic-managed" signs in to a
+    Claude subscription, after you agree to what Anthropic says against it.
     """
     place = _Place()
     if provider is None:
@@ -169,7 +172,8 @@ def login(
     if method is not None and method not in scheme.methods:
         return fail(f"{provider} has no method {method}; it has {', '.join(scheme.methods)}", 2)
     if not spec.interactive and not scheme.methods:
-        print(f"{provider} needs no sign-in")
+        others = [name for name in place.specs() if name.startswith(f"{provider}-")]
+        print(f"{provider} needs no sign-in{f' (but there is {others[0]}, which is another way)' if others else ''}")
         return 0
     if spec.risk and not accept_terms_risk and not _agrees(provider, spec.risk):
         return fail(f"not signed in to {provider}; read the above, and use --accept-terms-risk if you want it")

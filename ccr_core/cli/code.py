@@ -23,7 +23,7 @@ import attrs
 import click
 
 from ccr_core.cli import process
-from ccr_core.cli.environment import Environment, configured, environment
+from ccr_core.cli.environment import HEADERS, Environment, configured, environment, with_key
 from ccr_core.cli.output import fail
 from ccr_core.config import Config, home, mask
 from ccr_core.errors import CcrError
@@ -146,8 +146,7 @@ def launch(args: tuple[str, ...], preset: str | None = None) -> int:
 def _given(plan: Chosen, url: str, preset: str | None) -> Environment:
     """The environment of the client: of the router at ``url``, of a preset there, or of a preset's provider itself."""
     if plan.past is not None:
-        given = environment(plan.config, plan.past[0])
-        return attrs.evolve(given, always={**given.always, "ANTHROPIC_AUTH_TOKEN": plan.past[1]})
+        return environment(plan.config, plan.past[0], token=plan.past[1])
     return environment(plan.config, f"{url}/preset/{quote(preset)}" if preset is not None else url)
 
 
@@ -208,7 +207,11 @@ def merged(given: Environment, own: Mapping[str, Any], env: Mapping[str, str] = 
     What makes the connection is ours; in everything else the user's settings win.  The variables to remove are set to
     nothing, because settings files cannot remove what another settings file sets.
     """
-    variables = {**given.chosen(env), **own.get("env", {}), **given.always, **dict.fromkeys(given.removed, "")}
+    theirs = own.get("env", {})
+    variables = {**given.chosen(env), **theirs, **given.always, **dict.fromkeys(given.removed, "")}
+    if HEADERS in given.always and theirs.get(HEADERS):
+        ours = given.always[HEADERS].rpartition("x-ccr-key: ")[2]
+        variables[HEADERS] = with_key(str(theirs[HEADERS]), ours)
     return {**own, "env": variables}
 
 
@@ -262,7 +265,11 @@ def _print_env(folder: Path, preset: str | None = None) -> int:
     given = _given(plan, url, preset)
     shown = given.chosen(os.environ)
     if config.apikey or plan.past:
-        shown = mask(shown)
+        key = plan.past[1] if plan.past else config.apikey or ""
+        hidden = mask({"key": key})["key"]
+        shown = {
+            name: value.replace(f"x-ccr-key: {key}", f"x-ccr-key: {hidden}") for name, value in mask(shown).items()
+        }
     for name, value in sorted(shown.items()):
         print(f"{name}={value}")
     for name in given.removed:

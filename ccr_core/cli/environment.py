@@ -3,6 +3,9 @@
 What each variable does was observed with the client, see docs/cli.md.  Rules: the variables that make the connection
 are always ours; a variable that only tunes the client is left as the user has set it; what would lead the client past
 the router is removed; nothing of the configuration but its own key goes into it.
+
+Where requests go to Anthropic with the client's own login, the client gets no token from here and keeps that login.
+It sends it as ``authorization``, so the router's key goes beside it, as ``x-ccr-key``.
 """
 
 from __future__ import annotations
@@ -28,10 +31,16 @@ REMOVED = (
 )
 """Variables that would add a second credential, or another way to a model."""
 
+LOGIN = "CLAUDE_CODE_OAUTH_TOKEN"
+"""The client's own login where it is in no file: where requests go with that login it stays."""
+
+HEADERS = "ANTHROPIC_CUSTOM_HEADERS"
+"""Headers that the client adds to its requests, one a line."""
+
 PAST_PROXY = ("127.0.0.1", "localhost")
 """What must not go through a proxy: the client would send even these through one."""
 
-SOMETIMES = ("CLAUDE_CODE_ATTRIBUTION_HEADER", "CLAUDE_CODE_MAX_CONTEXT_TOKENS")
+SOMETIMES = ("ANTHROPIC_AUTH_TOKEN", HEADERS, "CLAUDE_CODE_ATTRIBUTION_HEADER", "CLAUDE_CODE_MAX_CONTEXT_TOKENS")
 """Variables that are set for some configurations only."""
 
 QUIET = {"CI": "true", "FORCE_COLOR": "0", "NODE_NO_READLINE": "1", "TERM": "dumb"}
@@ -55,13 +64,19 @@ class Environment:
         return (*self.always, *self.unless_set)
 
 
-def environment(config: Config, url: str, env: Mapping[str, str] = os.environ) -> Environment:
-    """The client's environment for a router at ``url``; ``env`` is the present one, to which ``NO_PROXY`` is added."""
-    always = {
-        "ANTHROPIC_BASE_URL": url,
-        "ANTHROPIC_AUTH_TOKEN": config.apikey or NO_KEY,
-        "NO_PROXY": past_proxy(env.get("NO_PROXY", ""), url),
-    }
+def environment(
+    config: Config, url: str, env: Mapping[str, str] = os.environ, *, token: str | None = None
+) -> Environment:
+    """The client's environment for a router at ``url``; ``env`` is the present one, to whose lists ours are added.
+
+    With a ``token`` the client presents that one, whatever the configuration says.
+    """
+    always = {"ANTHROPIC_BASE_URL": url, "NO_PROXY": past_proxy(env.get("NO_PROXY", ""), url)}
+    own_login = token is None and uses_own_login(config)
+    if not own_login:
+        always["ANTHROPIC_AUTH_TOKEN"] = token or config.apikey or NO_KEY
+    elif config.apikey:
+        always[HEADERS] = with_key(env.get(HEADERS, ""), config.apikey)
     if env.get("no_proxy"):
         always["no_proxy"] = past_proxy(env["no_proxy"], url)  # where both are set this one may be read
     if config.non_interactive:
@@ -78,7 +93,14 @@ def environment(config: Config, url: str, env: Mapping[str, str] = os.environ) -
     window = window_of_default(config)
     if window is not None:
         unless_set["CLAUDE_CODE_MAX_CONTEXT_TOKENS"] = str(window)
-    return Environment(always=always, unless_set=unless_set)
+    removed = ("ANTHROPIC_AUTH_TOKEN", *(name for name in REMOVED if name != LOGIN)) if own_login else REMOVED
+    return Environment(always=always, unless_set=unless_set, removed=removed)
+
+
+def with_key(present: str, key: str) -> str:
+    """``present`` (a value of ``ANTHROPIC_CUSTOM_HEADERS``) with the router's key, instead of one that is there."""
+    lines = [line for line in present.splitlines() if line.strip() and not line.lower().startswith("x-ccr-key:")]
+    return "\n".join([*lines, *([f"x-ccr-key: {key}"] if key else [])])
 
 
 def configured(folder: Path) -> tuple[Config, str]:
@@ -118,6 +140,14 @@ def goes_to_anthropic(config: Config) -> bool:
         host = (urlsplit(provider.api_base_url).hostname or "").lower()
         return host == "anthropic.com" or host.endswith(".anthropic.com")
     return (provider.oauth_provider or provider.name).lower() == "anthropic"
+
+
+def uses_own_login(config: Config) -> bool:
+    """Whether requests go by default to Anthropic with the login that the client itself has."""
+    found = _default(config)
+    if found is None or found[0].auth_type != "oauth":
+        return False
+    return (found[0].oauth_provider or found[0].name) == "anthropic"
 
 
 def window_of_default(config: Config) -> int | None:

@@ -63,6 +63,36 @@ def test_shells(ccr: Any, shell: str, key: str) -> None:
     assert "NO_PROXY=corp.example" in after
 
 
+OWN_LOGIN = """
+eval "$(ccr activate)"
+eval "$(ccr activate)"
+printf '%s|%s|%s\\n' "$CLAUDE_CODE_OAUTH_TOKEN" "${ANTHROPIC_AUTH_TOKEN-gone}" "$ANTHROPIC_CUSTOM_HEADERS"
+eval "$(ccr activate --unset)"
+printf '%s|%s\\n' "$CLAUDE_CODE_OAUTH_TOKEN" "$ANTHROPIC_CUSTOM_HEADERS"
+"""
+
+
+@pytest.mark.parametrize("shell", [shell for shell in HERE if SCRIPTS[shell] is POSIX])
+def test_the_clients_own_login(ccr: Any, shell: str) -> None:
+    """The client's login stays, the router's key is one header among the user's, once, and can be taken back."""
+    entry = {"name": "claude", "auth_type": "oauth", "oauth_provider": "anthropic", "models": ["m"]}
+    ccr.write_config({"APIKEY": "s3cret", "Providers": [entry], "Router": {"default": "claude,m"}})
+    program = ccr.bin / "ccr"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m ccr_core.cli "$@"\n')
+    program.chmod(0o755)
+    there = {"CLAUDE_CODE_OAUTH_TOKEN": "mine", "ANTHROPIC_AUTH_TOKEN": "old", "ANTHROPIC_CUSTOM_HEADERS": "x-mine: 1"}
+    done = subprocess.run(
+        [shell, "-c", OWN_LOGIN],
+        env={**ccr.env, **there},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert "mine|gone|x-mine: 1\nx-ccr-key: s3cret\nmine|x-mine: 1\n" == done.stdout
+
+
 def powershell(text: str) -> str:
     """What PowerShell makes of a text in single quotes, by its documented rule: two quotes, of any shape, are one."""
     quotes = "'\u2018\u2019\u201a\u201b"

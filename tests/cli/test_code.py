@@ -69,6 +69,62 @@ def test_environment_of_the_client(ccr: Any) -> None:
     assert {"env": wanted} == seen["settings"]
 
 
+OWN_LOGIN = {
+    "Providers": [{"name": "claude", "auth_type": "oauth", "oauth_provider": "anthropic", "models": ["m"]}],
+    "Router": {"default": "claude,m"},
+}
+
+
+def test_the_clients_own_login(ccr: Any) -> None:
+    """Where requests go with the client's own login, it keeps that, and the router's key goes beside it."""
+    ccr.write_config({"APIKEY": "s3cret", **OWN_LOGIN})
+    ccr.client(REPORT)
+    there = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-x", "ANTHROPIC_AUTH_TOKEN": "old", "ANTHROPIC_API_KEY": "old"}
+    seen = reported(ccr.run("code", env={**there, "ANTHROPIC_CUSTOM_HEADERS": "x-mine: 1\nX-CCR-Key: old"}))
+
+    names = (*there, "ANTHROPIC_CUSTOM_HEADERS", "CLAUDE_CODE_ATTRIBUTION_HEADER")
+    assert {
+        "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-x",
+        "ANTHROPIC_CUSTOM_HEADERS": "x-mine: 1\nx-ccr-key: s3cret",
+    } == {name: seen["env"][name] for name in names if name in seen["env"]}
+    settings = seen["settings"]["env"]
+    assert {"ANTHROPIC_AUTH_TOKEN": "", "ANTHROPIC_API_KEY": ""} == {
+        name: settings[name] for name in there if name in settings
+    }
+    assert "x-mine: 1\nx-ccr-key: s3cret" == settings["ANTHROPIC_CUSTOM_HEADERS"]
+
+
+@pytest.mark.parametrize(
+    ("provider", "own"),
+    [
+        ({"auth_type": "oauth", "oauth_provider": "anthropic"}, True),
+        ({"name": "anthropic", "auth_type": "oauth"}, True),
+        ({"auth_type": "oauth", "oauth_provider": "anthropic-managed"}, False),
+        ({"api_base_url": "https://api.anthropic.com/v1/messages", "api_key": "k"}, False),
+    ],
+    ids=str,
+)
+def test_whose_login(provider: dict[str, Any], own: bool) -> None:
+    """Only that sign-in uses the client's login; every other one is given a token by the router."""
+    entry = {"name": "p", "models": ["m"], **provider}
+    given = environment(
+        from_document({"Providers": [entry], "Router": {"default": f"{entry['name']},m"}}, {}), "http://127.0.0.1:1", {}
+    )
+
+    assert own == ("ANTHROPIC_AUTH_TOKEN" in given.removed) == ("ANTHROPIC_AUTH_TOKEN" not in given.always)
+    assert own == ("CLAUDE_CODE_OAUTH_TOKEN" not in given.removed)
+    assert "ANTHROPIC_CUSTOM_HEADERS" not in given.always
+
+
+def test_headers_of_the_users_settings() -> None:
+    """The router's key is added to the headers of the user's own settings."""
+    given = environment(from_document({"APIKEY": "k", **OWN_LOGIN}, {}), "http://127.0.0.1:1", {})
+
+    variables = merged(given, {"env": {"ANTHROPIC_CUSTOM_HEADERS": "x-a: 1\nx-ccr-key: old\nx-b: 2"}}, {})["env"]
+
+    assert "x-a: 1\nx-b: 2\nx-ccr-key: k" == variables["ANTHROPIC_CUSTOM_HEADERS"]
+
+
 def test_settings_are_merged(ccr: Any, tmp_path: Path) -> None:
     """The user's own settings are kept, except for what makes the connection."""
     ccr.write_config({})
@@ -279,6 +335,15 @@ def test_print_env(ccr: Any) -> None:
     assert "ANTHROPIC_AUTH_TOKEN=a-l…-key" in lines
     assert "unset ANTHROPIC_API_KEY" in lines
     assert {} == ccr.state
+
+
+def test_print_env_with_the_clients_login(ccr: Any) -> None:
+    """The key is not shown where it is in a header either."""
+    ccr.write_config({"APIKEY": "a-long-and-secret-key", **OWN_LOGIN})
+    lines = ccr.ok("code", "--print-env").splitlines()
+    assert "ANTHROPIC_CUSTOM_HEADERS=x-ccr-key: a-l…-key" in lines
+    assert "unset ANTHROPIC_AUTH_TOKEN" in lines
+    assert "unset CLAUDE_CODE_OAUTH_TOKEN" not in lines
 
 
 def test_first_run(ccr: Any) -> None:

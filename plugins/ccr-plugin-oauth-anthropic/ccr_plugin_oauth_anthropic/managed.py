@@ -231,7 +231,7 @@ class Managed(Auth[ManagedOptions]):
         resets.append(_number(headers.get(f"{LIMIT}-reset")) if not rejected else None)
         known = [each for each in resets if each is not None]
         wait = max(known) - time.time() if known else _number(headers.get("retry-after"))
-        return Limited(error.message, wait, model_only=rejected == ["7d_oi"])
+        return Limited(error.message, wait, model_only=rejected == ["7d_oi"], headers=error.headers)
 
 
 def _part(body: JSON, name: str) -> JSON:

@@ -41,7 +41,8 @@ class Passing(Auth[PassingOptions]):
         ):
             raise AuthError(
                 f"{self.provider} uses the client's own Claude login, and this client sent none. Sign in with /login "
-                "in Claude Code, and start it with ANTHROPIC_BASE_URL but without ANTHROPIC_AUTH_TOKEN and "
-                "ANTHROPIC_API_KEY (if the router has an APIKEY: ANTHROPIC_CUSTOM_HEADERS='x-api-key: …')"
+                "in Claude Code, and start it with ccr code, or with ANTHROPIC_BASE_URL but without "
+                "ANTHROPIC_AUTH_TOKEN and ANTHROPIC_API_KEY (if the router has an APIKEY: "
+                "ANTHROPIC_CUSTOM_HEADERS='x-ccr-key: …')"
             )
         return attrs.evolve(wire, headers={**wire.headers, "authorization": f"Bearer {given.strip()}"}, login="")

@@ -316,6 +316,7 @@ async def test_a_limit(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) 
 
     assert 429 == answer.status
     assert 7190 <= int(answer.headers["retry-after"]) <= 7200
+    assert reset == answer.headers["anthropic-ratelimit-unified-5h-reset"]
 
 
 @pytest.mark.parametrize(

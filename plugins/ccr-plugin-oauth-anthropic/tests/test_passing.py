@@ -24,6 +24,7 @@ from ccr_core.testing import (
     check_stream,
     claude_code_headers,
     claude_code_request,
+    samples,
     sse,
     streamed,
 )
@@ -139,15 +140,60 @@ async def test_no_login(ccr: Make, authorization: str | None) -> None:
     assert "without ANTHROPIC_AUTH_TOKEN" in answer.error["message"]
 
 
-async def test_beside_the_routers_key(ccr: Make, upstream: Upstream) -> None:
+@pytest.mark.parametrize("name", ["x-ccr-key", "x-api-key"])
+async def test_beside_the_routers_key(ccr: Make, upstream: Upstream, name: str) -> None:
     """With a key for the router both are sent, and only the login goes on."""
     upstream.stream(STREAM)
-    headers = {**HEADERS, "x-api-key": "my-router-key"}
+    headers = {**HEADERS, name: "my-router-key"}
     router = ccr(configuration(APIKEY="my-router-key"), PLUGINS)
     answer = await router.messages(claude_code_request(stream=True), headers=headers)
 
     assert f"Bearer {LOGIN}" == answer.sent[0].headers["authorization"]
     assert "my-router-key" not in repr(dict(answer.sent[0].headers))
+
+
+LIMITS = {
+    "anthropic-ratelimit-unified-status": "allowed_warning",
+    "anthropic-ratelimit-unified-5h-utilization": "0.93",
+    "anthropic-ratelimit-unified-reset": "1800000000",
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_limits_of_the_plan(ccr: Make, upstream: Upstream, stream: bool) -> None:
+    """Every answer tells the client what is left of its plan; the router's own headers stay what they are."""
+    told = {**LIMITS, "set-cookie": "a=b", "request-id": "req_vendor"}
+    if stream:
+        upstream.stream(STREAM, headers=told)
+    else:
+        upstream.reply(samples.message(samples.text("Hello")), headers=told)
+    answer = await ccr(configuration(), PLUGINS).messages(claude_code_request(stream=stream), headers=HEADERS)
+
+    assert LIMITS == {name: answer.headers.get(name) for name in LIMITS}
+    assert ("set-cookie" in answer.headers, "claude,claude-sonnet-5") == (
+        False,
+        answer.headers["x-ccr-route"].partition(";")[0],
+    )
+
+
+async def test_a_used_up_plan(ccr: Make, upstream: Upstream) -> None:
+    """The refusal reaches the client in Anthropic's words, with all that its limit screen is made of."""
+    upstream.fail(429, "You have hit your limit.", headers={**LIMITS, "retry-after": "7200"})
+    answer = await ccr(configuration(), PLUGINS).messages(claude_code_request(stream=True), headers=HEADERS)
+
+    assert (429, "7200") == (answer.status, answer.headers["retry-after"])
+    assert LIMITS == {name: answer.headers.get(name) for name in LIMITS}
+    assert answer.error is not None
+    assert "You have hit your limit." == answer.error["message"]
+
+
+async def test_limits_of_another_attempt(ccr: Make, upstream: Upstream) -> None:
+    """What a refusal said of a plan is not told with the answer of another provider."""
+    upstream.fail(529, "overloaded", headers=LIMITS).stream(OTHER)
+    router = ccr(configuration(fallback={"default": ["acme,big"]}), PLUGINS)
+    answer = await router.messages(claude_code_request(stream=True), headers=HEADERS)
+
+    assert [] == [name for name in answer.headers if name.startswith("anthropic-")]
 
 
 async def test_a_refused_login(ccr: Make, upstream: Upstream) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ccr_core import JSON
 from ccr_core.testing import claude_code_headers, claude_code_request, signins, streamed
-from ccr_core.testing.loopback import Hit, Router, Terminal
+from ccr_core.testing.loopback import Hit, Router, Terminal, run
 from ccr_core.testing.signins import SAID, LoginService, Story, check_accounts, check_callback, check_story
 
 
@@ -183,3 +183,11 @@ def test_a_token_for_a_year(tmp_path: Path, vendor: Anthropic) -> None:
     story.ended(router)
 
     assert [] == story.leaks()
+
+
+def test_nothing_to_sign_in_to(tmp_path: Path) -> None:
+    """The usual way needs no sign-in; the other one is named."""
+    done = run(tmp_path, "auth", "login", "anthropic")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "needs no sign-in (but there is anthropic-managed" in done.stdout

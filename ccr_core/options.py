@@ -8,13 +8,18 @@ a route), ``summary``, ``minimum``, ``maximum``, ``choices``, ``secret``.
 
 from __future__ import annotations
 
+import ast
 import enum
+import functools
+import inspect
+import itertools
 import operator
 import re
+import textwrap
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import attrs
 
@@ -157,9 +162,33 @@ def _limits(validator: Any) -> JSON:
     return found
 
 
-def _words(cls: type[Any]) -> dict[str, str]:
-    """What the docstrings of a class and its bases say of its fields: the first sentence that names each."""
+def docstrings(cls: type[Any]) -> dict[str, str]:
+    """The texts below the fields of a class, as they stand in its source; nothing where there is no source."""
+    try:
+        body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    texts = {}
+    for field, below in itertools.pairwise(body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(below, ast.Expr)
+            and isinstance(below.value, ast.Constant)
+        ):
+            texts[field.target.id] = inspect.cleandoc(str(below.value.value))
+    return texts
+
+
+@functools.cache
+def _words(cls: type[Any]) -> Mapping[str, str]:
+    """What is said of the fields of a class: below each, else in the docstrings of the class and its bases, where it
+    is the first sentence that names the field."""
     found: dict[str, str] = {}
+    for base in cls.__mro__:
+        if attrs.has(base):
+            for name, text in docstrings(base).items():
+                found.setdefault(name, " ".join(text.replace("``", "").split()).rstrip("."))
     for base in cls.__mro__:
         text = " ".join((base.__doc__ or "").split())
         for sentence in re.split(r"(?<=[.;])\s+", text):

@@ -6,11 +6,8 @@ so it cannot say anything that the code does not.  ``tests/test_docs_transformer
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
 import json
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 
 from ccr_core import TransformerSpec
+from ccr_core.options import docstrings as texts_below
 from ccr_core.plugins import load
 from ccr_core.testing import entry_module
 
@@ -108,13 +106,8 @@ def _options(cls: type[Any]) -> Iterator[str]:
 
 
 def docstrings(cls: type[Any]) -> dict[str, str]:
-    """The texts below the fields of a class."""
-    body = typing.cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]).body
-    texts = {}
-    for field, below in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            texts[field.target.id] = _plain(inspect.cleandoc(str(ast.literal_eval(below.value))))
-    return texts
+    """The texts below the fields of a class, as Markdown."""
+    return {name: _plain(text) for name, text in texts_below(cls).items()}
 
 
 def _plain(text: str) -> str:

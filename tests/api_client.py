@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from ccr_core.api import operations
-from ccr_core.api.openapi import maybe
+from ccr_core.api.openapi import maybe, named
 from ccr_core.server import App
 
 MASK = "********"
@@ -102,7 +102,9 @@ def shape_of(method: str, path: str) -> Any:
 
 def fits(value: Any, shape: Any, where: str) -> None:
     """Assert that an answer has the shape that is documented for it, no member less and none more."""
-    if isinstance(shape, maybe):
+    if isinstance(shape, named):
+        fits(value, shape.shape, where)
+    elif isinstance(shape, maybe):
         if value is not None:
             fits(value, shape.shape, where)
     elif isinstance(shape, dict):

@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 
 def operations() -> tuple[Operation, ...]:
     """Every operation but session and status, in the order of the documentation."""
-    from ccr_core.api import config, providers, router, transformers
+    from ccr_core.api import config, openapi, providers, router, transformers
+    from ccr_core.api.operation import Operation
 
     return (
+        Operation(
+            method="GET",
+            path="/api/openapi.json",
+            summary="This description, for programs.",
+            answer=openapi.shown,
+            gives={str: object},
+        ),
         *config.OPERATIONS,
         *providers.OPERATIONS,
         *router.OPERATIONS,

@@ -11,7 +11,7 @@ import attrs
 from ccr_core import config_edit
 from ccr_core.api.desk import Desk, Draft, placed
 from ccr_core.api.masks import masked, masked_text, restored, restored_text
-from ccr_core.api.openapi import maybe
+from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import Call, Operation, Refused, told_problem
 from ccr_core.config import Config, Key, Problem, Problems, join, top_level_keys
 from ccr_core.config_edit import Change, Delete, Insert, Set
@@ -19,7 +19,7 @@ from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.options import class_schema, schema_of
 
-PROBLEM = {"path": str, "message": str, "line": maybe(int), "column": maybe(int)}
+PROBLEM = named("problem", {"path": str, "message": str, "line": maybe(int), "column": maybe(int)})
 SAVED = {"version": str, "applied": bool, "reason": maybe(str), "warnings": [str]}
 """What every change answers."""
 

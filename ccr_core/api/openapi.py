@@ -16,7 +16,8 @@ from ccr_core.messages import JSON
 from ccr_core.options import class_schema
 
 if TYPE_CHECKING:
-    from ccr_core.api.operation import Operation
+    from ccr_core.api.desk import Desk
+    from ccr_core.api.operation import Call, Operation
 
 _TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -28,8 +29,18 @@ class maybe:
     shape: Any
 
 
+@attrs.frozen
+class named:
+    """A shape that the documentation explains once, under a name."""
+
+    name: str
+    shape: Any
+
+
 def schema(shape: Any) -> JSON:
     """The JSON Schema of a shape."""
+    if isinstance(shape, named):
+        return schema(shape.shape)
     if isinstance(shape, maybe):
         return {"anyOf": [schema(shape.shape), {"type": "null"}]}
     if isinstance(shape, Mapping):
@@ -42,6 +53,13 @@ def schema(shape: Any) -> JSON:
     if isinstance(shape, tuple):
         return {"enum": list(shape)}
     return {"type": _TYPES[shape]} if shape in _TYPES else {}
+
+
+def shown(desk: Desk, call: Call) -> JSON:
+    """The document of this router."""
+    from ccr_core.api import operations
+
+    return document(operations())
 
 
 def document(operations: Sequence[Operation]) -> JSON:
@@ -109,6 +127,30 @@ def document(operations: Sequence[Operation]) -> JSON:
             },
         },
     }
+
+
+def text(shape: Any) -> str:
+    """A shape as people read it: ``{name, models: [{id, title}], key?}``, where ``?`` is "or null"."""
+    if isinstance(shape, named):
+        return shape.name
+    if isinstance(shape, maybe):
+        return f"{text(shape.shape)}?" if not isinstance(shape.shape, type) else "?"
+    if isinstance(shape, Mapping):
+        if set(shape) == {str}:
+            inner = text(shape[str])
+            return f"{{…: {inner}}}" if inner else "{…}"
+        return "{" + ", ".join(_member(str(key), text(item)) for key, item in shape.items()) + "}"
+    if isinstance(shape, list):
+        return f"[{text(shape[0]) or '…'}]"
+    if isinstance(shape, tuple):
+        return " | ".join(f'"{each}"' for each in shape)
+    return ""
+
+
+def _member(key: str, inner: str) -> str:
+    if inner.startswith("?") or not inner:
+        return f"{key}{inner}"
+    return f"{key}?: {inner[:-1]}" if inner.endswith("?") else f"{key}: {inner}"
 
 
 def _identifier(operation: Operation) -> str:

@@ -14,7 +14,7 @@ from ccr_core import config_edit, entries, probe
 from ccr_core.api.config import SAVED
 from ccr_core.api.desk import Desk, Draft
 from ccr_core.api.masks import hidden, masked, restored
-from ccr_core.api.openapi import maybe
+from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import Call, Operation, Refused, refuse
 from ccr_core.catalogue import ModelFacts, Subject
 from ccr_core.config import Config, Problem, Problems, ProviderConfig, join, parse_path
@@ -25,7 +25,8 @@ from ccr_core.runtime import Provider, Runtime
 
 ABSENT: Any = ...
 
-PRICES = maybe({"input": maybe(float), "output": maybe(float), "cache_read": maybe(float), "cache_write": maybe(float)})
+RATES = {"input": maybe(float), "output": maybe(float), "cache_read": maybe(float), "cache_write": maybe(float)}
+PRICES = maybe(named("prices", RATES))
 FACTS = {"title": str, "window": maybe(int), "output": maybe(int), "prices": PRICES, "levels": maybe([str])}
 ORDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -490,7 +491,7 @@ OPERATIONS = (
                         "count": int,
                     },
                     "auth": maybe({"sign_in": str, "accounts": [object]}),
-                    "models": [{"id": str, **FACTS}],
+                    "models": [named("model", {"id": str, **FACTS})],
                     "transformers": [{"name": str, "model": maybe(str), "where": str}],
                     "cooling": [{"provider": str, "key": maybe(str), "seconds": float, "why": str}],
                     "warnings": [str],

@@ -13,9 +13,10 @@ import orjson
 from ccr_core import entries, explain, routetests
 from ccr_core.api.desk import Desk, placed
 from ccr_core.api.masks import hidden, masked
-from ccr_core.api.openapi import maybe
+from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import Call, Operation, Refused, refuse
 from ccr_core.api.providers import ORDER
+from ccr_core.api.transformers import OPTION
 from ccr_core.config import Problems, join, keys_of, parse, structure
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
@@ -254,7 +255,7 @@ OPERATIONS = (
                     "active": bool,
                     "plugin": str,
                     "summary": str,
-                    "options": [object],
+                    "options": [named("option", OPTION)],
                     "free": bool,
                     "values": {str: object},
                 }

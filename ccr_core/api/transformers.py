@@ -7,7 +7,7 @@ from typing import Any
 
 from ccr_core.api.desk import Desk
 from ccr_core.api.masks import masked
-from ccr_core.api.openapi import maybe
+from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import Call, Operation
 from ccr_core.config import Problems, TransformerUse, join
 from ccr_core.custom import load_transformers
@@ -42,7 +42,7 @@ ABOUT = {
     "summary": str,
     "dialect": maybe(str),
     "sign_in": maybe(str),
-    "options": [OPTION],
+    "options": [named("option", OPTION)],
     "free": bool,
 }
 
@@ -126,14 +126,14 @@ OPERATIONS = (
         answer=show,
         gives={
             "version": str,
-            "transformers": [ABOUT],
+            "transformers": [named("transformer", ABOUT)],
             "custom": [
                 {
                     "index": int,
                     "path": str,
                     "name": maybe(str),
                     "values": {str: object},
-                    "transformers": [ABOUT],
+                    "transformers": [named("transformer", ABOUT)],
                     "error": maybe(str),
                 }
             ],

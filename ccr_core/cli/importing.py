@@ -7,9 +7,12 @@ remarks.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,54 @@ TRANSFORMER_ADVICE = (
     "write a Python file with a subclass of ccr_core.Transformer and name it in transformers, or begin a package: "
     "ccr plugins new NAME (docs/writing-a-plugin.md)"
 )
+
+
+KNOWN = {
+    "antigravity": 'sign in with "ccr auth login antigravity"; a provider with oauth_provider = "antigravity" needs no'
+    " script",
+    "chutesglm": "answers of GLM are read as they are; where thinking stands in the text, use extrathinktag",
+    "claudecode": "Claude Code's own login works without a script, see docs/oauth.md",
+    "codex": 'sign in with "ccr auth login codex"; a provider with oauth_provider = "codex" needs no script',
+    "copilot": 'sign in with "ccr auth login copilot"; a provider with oauth_provider = "copilot" needs no script',
+    "geminicli": 'sign in with "ccr auth login gemini"; a provider with oauth_provider = "gemini" needs no script',
+    "qwencli": "ccr provider add qwen uses a key of DashScope; the login of Qwen's own program is not built in",
+    "rovocli": "the login of Rovo's program is not built in; it would be a plugin: ccr plugins new rovo",
+    "tokenspeed": "the plugin session-stats measures that by itself; the status line shows it",
+}
+"""What is there for scripts that people pass round, by the name of the file without its marks and ending."""
+
+
+@functools.cache
+def _built_in() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The names of transformers and of services that plugins offer, by the letters and digits in them."""
+    from ccr_core import plugins
+
+    with contextlib.suppress(ConfigError):
+        registry = plugins.load()
+        return {_letters(name): name for name in registry.transformers}, {
+            _letters(name): name for name in registry.providers
+        }
+    return {}, {}
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def in_place_of(path: str) -> str:
+    """What to do instead of running a transformer in JavaScript."""
+    letters = _letters(Path(path).stem)
+    letters = re.sub(r"^(ccr|custom)|(custom)?transformer$|plugin$", "", letters) or letters
+    transformers, services = _built_in()
+    if letters in transformers:
+        name = transformers[letters]
+        return f'the built-in transformer of that name takes its place: "transformer": {{"use": ["{name}"]}}'
+    if letters in KNOWN:
+        return KNOWN[letters]
+    if letters in services:
+        name = services[letters]
+        return f"ccr knows the service {name}, which may need no script: ccr provider add {name}"
+    return TRANSFORMER_ADVICE
 
 
 @attrs.frozen
@@ -120,7 +171,7 @@ def take_over(old: Path, new: Path, *, dry_run: bool = False) -> Iterator[Line]:
     yield from _presets(old, new, same, dry_run)
     yield from _projects(old, new, same, dry_run)
     for path in _scripts(old / "plugins"):
-        yield Line("write", str(path), f"JavaScript is not run: {TRANSFORMER_ADVICE}")
+        yield Line("write", str(path), f"JavaScript is not run: {in_place_of(str(path))}")
     pid = _running(old)
     if pid is not None and not same:
         yield Line("look", f"the older router runs (pid {pid})", f"both want the same port: kill {pid}")
@@ -171,7 +222,7 @@ def _configuration(old: Path, new: Path, *, same: bool, dry_run: bool) -> Iterat
             aside = f'there is one already; use this one with: ccr start --config "{target}"' if there else ""
             yield Line("copied", f"the configuration: {source} -> {target}", aside)
     for key, path in scripts:
-        advice = ROUTER_ADVICE if key == "CUSTOM_ROUTER_PATH" else TRANSFORMER_ADVICE
+        advice = ROUTER_ADVICE if key == "CUSTOM_ROUTER_PATH" else in_place_of(path)
         yield Line("write", f"{key}: {path}", f"JavaScript is not run: {advice}")
     if not same:
         for key in ("CUSTOM_ROUTER_PATH", "REWRITE_SYSTEM_PROMPT"):

@@ -628,6 +628,7 @@ class Config:
     apikey: str | None = attrs.field(default=None, metadata=_keys("APIKEY"), repr=False)
     host: str = attrs.field(default="127.0.0.1", metadata=_keys("HOST"))
     port: int = attrs.field(default=3456, metadata=_keys("PORT"))
+    workers: int = attrs.field(default=1, metadata=_keys("workers"))
     proxy_url: str | None = attrs.field(
         default=None, metadata=_keys("HTTPS_PROXY", "https_proxy", "httpsProxy", "PROXY_URL"), repr=False
     )
@@ -1010,6 +1011,7 @@ _READERS: Mapping[str, Callable[[Any, str, Problems], Any]] = {
     "providers": _providers,
     "router": _router,
     "port": _number(0, 65535),
+    "workers": _number(1, 64),
     "api_timeout_ms": _number(1, 10**9),
     "no_proxy": _no_proxy,
     "transformer": _transformer,

@@ -22,7 +22,6 @@ import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +47,7 @@ from ccr_core.events import Event, Ping, StreamError, assemble
 from ccr_core.exchange import Client, Exchange, Overheard
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
+from ccr_core.memory import Memory
 from ccr_core.messages import JSON, Headers, Request, new_id, text_of
 from ccr_core.patience import Patience
 from ccr_core.projects import Projects
@@ -60,9 +60,6 @@ from ccr_core.tokens import Counter, Memo
 from ccr_core.upstream import EmbeddedReply, Reply, Sender
 
 log = logging.getLogger("ccr.engine")
-
-SESSIONS = 1000
-"""Sessions whose last usage and key are remembered."""
 
 SLICE = 0.005
 """Seconds of counting after which others get their turn."""
@@ -86,15 +83,20 @@ class Engine:
     def __init__(self, runtime: Runtime, sender: Sender | None = None) -> None:
         self.runtime = runtime
         self.sender = sender
-        self.health = Health()
+        self.memory = Memory()
         self.projects = Projects()
-        self.learned = Learned()
-        self._usage: OrderedDict[str, JSON] = OrderedDict()
-        self._ratios: OrderedDict[tuple[str, Route], tuple[float, int]] = OrderedDict()
         self._memos: dict[str, Memo] = {}
-        self._keys: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._turn: dict[str, float] = {}
         self._running: dict[Runtime, int] = {runtime: 0}
+
+    @property
+    def health(self) -> Health:
+        """Which providers and keys cool down."""
+        return self.memory.health
+
+    @property
+    def learned(self) -> Learned:
+        """What is known of providers' refusals."""
+        return self.memory.learned
 
     def swap(self, runtime: Runtime) -> None:
         """Serve new exchanges with ``runtime``; those under way finish on theirs, whose observers then end.
@@ -144,7 +146,7 @@ class Engine:
                 requested_model=now.model,
                 find=runtime.find,
                 tokens=tokens,
-                last_usage=self._usage.get(now.hints.session or ""),
+                last_usage=self.memory.usage(now.hints.session),
                 window=runtime.window,
                 count=lambda: self.count(runtime, now),
             )
@@ -224,8 +226,7 @@ class Engine:
                 if time.monotonic() - since > SLICE:
                     await asyncio.sleep(0)
                     since = time.monotonic()
-        session = request.hints.session
-        ratio, _ = self._ratios.get((session, route), (1.0, 0)) if session and route else (1.0, 0)
+        ratio, _ = self.memory.ratio(request.hints.session, route)
         return total, round(total * ratio)
 
     # One exchange.
@@ -270,7 +271,6 @@ class Engine:
             self._finished(runtime, exchange, gone)
             raise
         else:
-            self._learn_usage(runtime, exchange)
             self._finished(runtime, exchange)
         finally:
             if overheard is not None:
@@ -291,7 +291,8 @@ class Engine:
         return self.projects.project(session) if session else None
 
     def _learn_usage(self, runtime: Runtime, exchange: Exchange) -> None:
-        """Remember what the provider reported, and how far the count was off.
+        """Remember what the provider reported, and how far the count was off; before the answer's end is sent, so
+        that it is known when the client asks again.
 
         A session's requests go to several models and differ in size, so what a helper call or another model tells
         must not correct the count of the conversation.
@@ -299,18 +300,16 @@ class Engine:
         session, usage = exchange.request.hints.session, exchange.outcome.usage
         if not session or not usage:
             return
-        _remember(self._usage, session, usage)
         counted = exchange.choice.counted if exchange.choice is not None else None
-        route = _counted_for(runtime, exchange.request)
-        answered = exchange.route
-        if not counted or route is None or answered is None:
-            return
-        if (answered.provider, answered.model) != (route.provider, route.model):
-            return
-        reported = sum(usage.get(field) or 0 for field in INPUT)
-        _, size = self._ratios.get((session, route), (1.0, 0))
-        if reported > max(1000, size / 2):
-            _remember(self._ratios, (session, route), (min(2.0, max(0.5, reported / counted)), reported))
+        route, answered = _counted_for(runtime, exchange.request), exchange.route
+        if counted and route is not None and answered is not None:
+            same = (answered.provider, answered.model) == (route.provider, route.model)
+            reported = sum(usage.get(field) or 0 for field in INPUT)
+            _, size = self.memory.ratio(session, route)
+            if same and reported > max(1000, size / 2):
+                self.memory.used(session, usage, route, min(2.0, max(0.5, reported / counted)), reported)
+                return
+        self.memory.used(session, usage)
 
     async def _serve(self, runtime: Runtime, exchange: Exchange, ingress: Ingress, client: Client) -> None:
         choice = await self.route(runtime, exchange.request)
@@ -379,7 +378,7 @@ class Engine:
                 who = key.id if key else ""
                 if isinstance(error, Limited) and error.model_only:
                     who = f"{who} {route.model}"
-                self.health.failed(provider.name, who, error)
+                self.memory.failed(provider.name, who, error)
                 if exchange.status:
                     raise
                 if error.status in KEY_FAULTS and key is not None:
@@ -395,9 +394,9 @@ class Engine:
                 exchange.note("retry", f"{route} failed ({error.status}: {error.message[:200]})")
                 await asyncio.sleep(wait)
             else:
-                self.health.worked(provider.name, key.id if key else "")
+                self.memory.worked(provider.name, key.id if key else "")
                 if provider.accounts is not None and key is not None:
-                    self.health.worked(provider.name, f"{key.id} {route.model}")
+                    self.memory.worked(provider.name, f"{key.id} {route.model}")
                     provider.accounts.worked(key, route.model)
                 return
 
@@ -414,20 +413,14 @@ class Engine:
         usable = [key for key in keys if not self._key_cooling(provider, key, model)]
         if not usable:
             return min(keys, key=lambda key: self._key_cooling(provider, key, model))
-        own = self._keys.get((provider.name, session)) if session else None
+        own = self.memory.key(provider.name, session)
         chosen = next((key for key in usable if key.id == own), None)
         if chosen is None and provider.accounts is not None:
             chosen = usable[0]
-            if session:
-                _remember(self._keys, (provider.name, session), chosen.id)
+            self.memory.chose(provider.name, chosen, session)
         elif chosen is None:
-            chosen = min(usable, key=lambda key: self._turn.get(f"{provider.name} {key.id}", 0.0))
-            who = f"{provider.name} {chosen.id}"
-            # A key that was away does not have to catch up on all the turns it missed.
-            least = min(self._turn.get(f"{provider.name} {key.id}", 0.0) for key in usable)
-            self._turn[who] = max(self._turn.get(who, 0.0), least) + 1 / chosen.weight
-            if session:
-                _remember(self._keys, (provider.name, session), chosen.id)
+            chosen = min(usable, key=lambda key: self.memory.turn(provider.name, key))
+            self.memory.chose(provider.name, chosen, session, usable)
         return chosen
 
     async def _attempt(
@@ -513,7 +506,7 @@ class Engine:
                     wire, amended = other, True
                     continue
             learns = isinstance(error, UpstreamError) and wire.body is not None
-            if not (learns and self.learned.learn(provider.name, route.model, error, wire.body)):  # type: ignore[arg-type]
+            if not (learns and self.memory.learn(provider.name, route.model, error, wire.body)):  # type: ignore[arg-type]
                 other = None if mended else attempt.mended(error, wire)
                 if other is None:
                     raise error
@@ -554,6 +547,7 @@ class Engine:
                         out.clear()
                         await _write(exchange, client, ingress, written)
             way.pipe.end(out)
+            self._learn_usage(runtime, exchange)
             await _write(exchange, client, ingress, b"".join(out), last=True)
         except CcrError as error:
             await self._broken(exchange, error, way.encoder, out, ingress, client)
@@ -626,6 +620,7 @@ class Engine:
         if attempt.is_stream(reply.headers) or not attempt.passes_whole(ingress, data):
             message = assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
             data = guarded(ingress, "encode_message", lambda: ingress.encode_message(message, exchange.request))
+        self._learn_usage(runtime, exchange)
         await _answer(exchange, client, data)
 
     # Tools that the router runs.
@@ -759,6 +754,7 @@ class Engine:
                 attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
                 reply = await self._begin(runtime, exchange, attempt, route, key)
             back.end(out)
+            self._learn_usage(runtime, exchange)
             if streaming:
                 await _write(exchange, client, ingress, b"".join(out), last=True)
             else:
@@ -854,13 +850,6 @@ def _wait(error: UpstreamError, times: int) -> float:
     """Seconds before the next try: what the provider says, else half a second doubled each time, jittered."""
     given = retry_after(error.headers)
     return given if given is not None else 0.5 * 2**times * random.uniform(0.5, 1.0)
-
-
-def _remember(known: OrderedDict[Any, Any], key: Any, value: Any) -> None:
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > SESSIONS:
-        known.popitem(last=False)
 
 
 async def _post(exchange: Exchange, wire: WireRequest) -> Reply:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import email.utils
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 
 import attrs
 
@@ -54,11 +54,12 @@ class Health:
         state = self._states.get(who)
         return max(0.0, state.until - self._clock()) if state is not None else 0.0
 
-    def worked(self, provider: str, key: str) -> None:
-        """An answer came."""
-        if self._states:
-            self._states.pop(provider, None)
-            self._states.pop((provider, key), None)
+    def worked(self, provider: str, key: str) -> bool:
+        """An answer came; whether there was something to forget."""
+        if not self._states:
+            return False
+        of_provider, of_key = self._states.pop(provider, None), self._states.pop((provider, key), None)
+        return of_provider is not None or of_key is not None
 
     def failed(self, provider: str, key: str, error: UpstreamError) -> None:
         """An attempt failed."""
@@ -79,6 +80,15 @@ class Health:
         if times > 0 or given is not None:
             seconds = min(given, LONGEST) if given is not None else min(first * 2 ** (times - 1), most)
             state.until = max(state.until, self._clock() + seconds)
+
+    def states(self) -> Iterator[tuple[Hashable, int, float, str]]:
+        """All that is known: who, failures in a row, the moment until which it cools down, and why."""
+        for who, state in self._states.items():
+            yield who, state.failures, state.until, state.why
+
+    def take(self, who: Hashable, failures: int, until: float, why: str) -> None:
+        """Know of ``who`` what :meth:`states` gave elsewhere."""
+        self._states[who] = _State(failures, until, why)
 
     def forget(self, provider: str) -> None:
         """The provider is another one now, or has other keys."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -189,12 +189,20 @@ class Learned:
     def learn(self, provider: str, model: str, error: UpstreamError, body: JSON) -> bool:
         """Remember what ``error`` refuses of ``body``; whether sending it again is worthwhile."""
         made = correction(error, body)
-        if made is None:
-            return False
+        return made is not None and self.remember(provider, model, made)
+
+    def remember(self, provider: str, model: str, made: Correction, until: float | None = None) -> bool:
+        """Apply ``made`` from now on, for some hours or to a moment of the clock; whether that is news."""
         known = self._known.setdefault((provider, model), {})
-        again = made not in known
-        known[made] = self._clock() + HOURS * 3600
-        return again
+        news = made not in known
+        known[made] = self._clock() + HOURS * 3600 if until is None else until
+        return news
+
+    def corrections(self) -> Iterator[tuple[str, str, Correction, float]]:
+        """All that is remembered: provider, model, correction, and the moment until which."""
+        for (provider, model), known in self._known.items():
+            for made, until in known.items():
+                yield provider, model, made, until
 
     def forget(self, provider: str) -> None:
         """The provider is another one now."""

@@ -22,7 +22,7 @@ from ccr_core.config import Config, from_document
 from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError
 from ccr_core.observe import Observation, Watch
-from ccr_core.reload import SECONDS, SETTLED, Stamp, stamps
+from ccr_core.reload import SECONDS, SETTLED, Stamp, pause, stamps
 from ccr_core.runtime import Runtime, build, files_of
 from ccr_core.upstream import Sender
 
@@ -105,6 +105,11 @@ class Namespaces:
         self.folder = folder
         self.main = main
         self.spaces: dict[str, Space] = {}
+        self.on_engine: Callable[[str, Engine | None], None] | None = None
+        """Called with each engine that is new, and with ``None`` for one that is gone."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when presets were taken into service or out of it."""
+        self._soon = asyncio.Event()
         self._connect = connect
         self._old: set[str] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -126,8 +131,12 @@ class Namespaces:
     async def run(self, seconds: float = SECONDS) -> None:
         """Look at the presets for ever."""
         while True:
-            await asyncio.sleep(seconds)
+            await pause(self._soon, seconds)
             await self.look()
+
+    def soon(self) -> None:
+        """Look now: somebody knows that something has changed."""
+        self._soon.set()
 
     async def look(self) -> bool:
         """Take presets that are new or changed into service and those that are gone out of it; whether any was."""
@@ -147,6 +156,8 @@ class Namespaces:
             self._use(name, found[name], *built)
             if main is self.main.runtime:
                 self._old.discard(name)
+        if (gone or changed) and self.on_change is not None:
+            self.on_change()
         return bool(gone or changed)
 
     def follow(self) -> None:
@@ -241,6 +252,8 @@ class Namespaces:
         sender = space.sender or self.main.sender
         if space.engine is None:
             space.engine = Engine(runtime, sender)
+            if self.on_engine is not None:
+                self.on_engine(name, space.engine)
         else:
             space.engine.swap(runtime)
             space.engine.sender = sender
@@ -250,6 +263,8 @@ class Namespaces:
     def _drop(self, name: str) -> None:
         self._end(self.spaces.pop(name).sender)
         self._old.discard(name)
+        if self.on_engine is not None:
+            self.on_engine(name, None)
 
     def _end(self, sender: Sender | None) -> None:
         """Close a sender's idle connections; replies under way keep theirs."""

@@ -8,6 +8,7 @@ one stays, and the reason is in the log and in ``GET /api/status``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -48,12 +49,19 @@ class Reload:
         self.problem: str | None = None
         self.last: float | None = None
         self.count = 0
+        self.on_change: Callable[[], None] | None = None
+        """Called when changed files were read, whether or not they can be used."""
+        self._soon = asyncio.Event()
 
     async def run(self, seconds: float = SECONDS) -> None:
         """Look at the files for ever."""
         while True:
-            await asyncio.sleep(seconds)
+            await pause(self._soon, seconds)
             await self.look()
+
+    def soon(self) -> None:
+        """Look now: somebody knows that something has changed."""
+        self._soon.set()
 
     async def look(self) -> bool:
         """Look once; whether a new runtime took over."""
@@ -84,6 +92,9 @@ class Reload:
                 self.problem = error.message if isinstance(error, CcrError) else f"{type(error).__name__}: {error}"
                 log.error("the changed configuration is not used; the one before stays: %s", self.problem)
                 return False
+            finally:
+                if self.on_change is not None:
+                    self.on_change()
             self.problem, self.last = None, time.time()
             self.count += 1
         for warning in runtime.warnings:
@@ -104,6 +115,14 @@ class Reload:
         """How it stands, for ``GET /api/status``."""
         files = [str(file) for file in self._seen]
         return {"files": files, "last": self.last, "count": self.count, "problem": self.problem}
+
+
+async def pause(soon: asyncio.Event, seconds: float) -> None:
+    """Wait for ``seconds``, or until ``soon`` is set, which is then cleared."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await soon.wait()
+    soon.clear()
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 
@@ -38,6 +38,9 @@ from ccr_core.presets import presets_folder
 from ccr_core.reload import Reload
 from ccr_core.runtime import ALIAS, Runtime, build
 from ccr_core.upstream import HttpSender, Sender, is_loopback
+
+if TYPE_CHECKING:
+    from ccr_core.peers import Post
 
 log = logging.getLogger("ccr.server")
 
@@ -72,6 +75,8 @@ class App:
         self.started = time.time()
         self.on_ready: Callable[[], None] | None = None
         self.reload: Reload | None = None
+        self.post: Post | None = None
+        self.pid = os.getpid()
         self._rest: Any = None
         self.presets = Namespaces(None, self.engine, _other_sender)
         self.home = home()
@@ -89,6 +94,24 @@ class App:
         self._use(runtime)
         self.engine.swap(runtime)
         self.presets.follow()
+
+    def join(self, post: Post) -> None:
+        """Be one of several workers: share what is known, and tell each other of changed files."""
+        self.post, self.pid = post, post.place.router
+        peers = post.peers
+        peers.join("", self.engine.memory)
+        self.presets.on_engine = lambda name, engine: peers.join(name, engine.memory) if engine else peers.leave(name)
+        peers.answers["status"] = self._own_status
+        peers.told["look"] = self._look_soon
+        self.presets.on_change = lambda: peers.say("look")
+        if self.reload is not None:
+            self.reload.on_change = lambda: peers.say("look")
+
+    def _look_soon(self) -> None:
+        """Another worker has found changed files."""
+        self.presets.soon()
+        if self.reload is not None:
+            self.reload.soon()
 
     def _use(self, runtime: Runtime) -> None:
         paths: dict[str, tuple[Ingress, bool]] = {}
@@ -121,6 +144,8 @@ class App:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        if self.post is not None:
+            await self.post.peers.begin(self.post.place.serving)
         await send({"type": "lifespan.startup.complete"})
         if self.on_ready is not None:
             self.on_ready()
@@ -134,6 +159,8 @@ class App:
         await self.presets.close()
         await self.sender.aclose()
         self.engine.runtime.watch.close()
+        if self.post is not None:
+            self.post.peers.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -326,6 +353,8 @@ class App:
             return
         if body is None:
             return
+        if self.post is not None:
+            self.post.peers.drain()
         if counting:
             await self._count(engine, ingress, body, headers, send)
             return
@@ -405,7 +434,7 @@ class App:
             return JSONResponse(self.health())
 
         async def status(request: Request) -> Response:
-            return JSONResponse(self.status())
+            return JSONResponse(await self.whole_status())
 
         async def models(request: Request) -> Response:
             data = self.models(request.scope.get("engine"))
@@ -455,12 +484,12 @@ class App:
         return {
             "status": "ok",
             "version": __version__,
-            "pid": os.getpid(),
+            "pid": self.pid,
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
     def status(self) -> JSON:
-        """What ``GET /api/status`` answers to those who have the key."""
+        """How this process stands."""
         runtime = self.engine.runtime
         return {
             **self.health(),
@@ -489,6 +518,32 @@ class App:
     def pages(self) -> list[OfferedPage]:
         """The pages in use: those that have a place, and those that are only shown in the web UI."""
         return [page for page in self.engine.runtime.pages if not page.spec.factory or page in self._pages.values()]
+
+    async def whole_status(self) -> JSON:
+        """What ``GET /api/status`` answers to those who have the key: of several workers, of all of them."""
+        if self.post is None:
+            return {**self.status(), "workers": [self._own_status()], "worker": 1}
+        place, peers = self.post.place, self.post.peers
+        peers.drain()
+        told = {place.number: self._own_status(), **await peers.ask("status")}
+        workers = [told.get(number) or {"number": number, "silent": True} for number in place.everybody()]
+        status = {**self.status(), "workers": workers, "worker": place.number}
+        failed = [worker for worker in workers if worker.get("problem")]
+        if failed and status["reload"] is not None:
+            status["reload"] = {**status["reload"], "problem": failed[0]["problem"]}
+        return status
+
+    def _own_status(self) -> JSON:
+        """What differs between workers."""
+        place = self.post.place if self.post is not None else None
+        return {
+            "number": place.number if place is not None else 1,
+            "pid": os.getpid(),
+            "started": self.started,
+            "starts": place.starts if place is not None else 1,
+            "reloads": self.reload.count if self.reload is not None else 0,
+            "problem": self.reload.problem if self.reload is not None else None,
+        }
 
     def models(self, engine: Engine | None = None) -> list[JSON]:
         """The models of ``GET /v1/models``, in a form that Anthropic's and OpenAI's clients both read.
@@ -603,17 +658,19 @@ def serve(
     port: int | None = None,
     on_ready: Callable[[str, int], None] | None = None,
     again: Callable[[], tuple[Config, Registry]] | None = None,
+    post: Post | None = None,
 ) -> int:
     """Serve until a signal ends it; give the exit code.
 
     ``on_ready(host, port)`` is called once the socket accepts connections.  ``again`` reads configuration and plugins
     anew when a file of theirs has changed; without it nothing is reloaded.  Raises ``ConfigError`` before it listens
-    if the configuration cannot be used or the port is taken.
+    if the configuration cannot be used or the port is taken.  With a ``post`` this is one of several workers: it does
+    not listen, but serves the connections that its supervisor hands to it.
     """
     import uvicorn
 
     runtime = build(config, registry)
-    for warning in runtime.warnings:
+    for warning in runtime.warnings if post is None or post.place.tells else ():
         log.warning("%s", warning)
     app = create_app(runtime)
     if again is not None:
@@ -623,13 +680,18 @@ def serve(
             app.access.token()
         except CcrError as error:
             log.warning("the web UI cannot be used: %s", error.message)
+    if post is not None:
+        app.join(post)
     app.presets.folder = presets_folder(home())
     app.presets.load()
-    address = bind_address(config, host)
-    sock = listen(address, config.port if port is None else port)
+    sock = None
+    if post is None:
+        address = bind_address(config, host)
+        sock = listen(address, config.port if port is None else port)
     if on_ready is not None:
         # The socket listens already: whoever connects from now on is served as soon as the loop runs.
-        app.on_ready = lambda: on_ready(*sock.getsockname()[:2])
+        at = sock.getsockname()[:2] if sock is not None else ("", 0)
+        app.on_ready = lambda: on_ready(*at)
     uvicorn_config = uvicorn.Config(
         app,
         http="httptools",
@@ -648,7 +710,12 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-    server = uvicorn.Server(uvicorn_config)
-    with contextlib.closing(sock):
-        server.run(sockets=[sock])
+    if post is not None:
+        from ccr_core.worker import WorkerServer
+
+        server: uvicorn.Server = WorkerServer(uvicorn_config, post.control)
+    else:
+        server = uvicorn.Server(uvicorn_config)
+    with contextlib.closing(sock) if sock is not None else contextlib.nullcontext():
+        server.run(sockets=[sock] if sock is not None else [])
     return 0 if server.started else 1

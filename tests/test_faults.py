@@ -12,7 +12,7 @@ from toy import FakeReply, ask, call, stream, toy_app, whole
 
 from ccr_core import UpstreamError
 from ccr_core.config import ApiKey, Limits, ProviderConfig, Retry
-from ccr_core.health import Health
+from ccr_core.memory import Memory
 
 TEXT, END = b'data: {"text":"hello"}\n\n', b'data: {"end":true}\n\n'
 GREETING = b"data: {}\n\n"
@@ -295,7 +295,7 @@ async def test_cooling_key_is_not_used_until_it_may() -> None:
     app, sender = toy_app(
         refusal(429, **{"retry-after": "60"})(), *(answer() for _ in range(8)), providers=providers("toy", keys=2)
     )
-    app.engine.health = Health(lambda: now)
+    app.engine.memory = Memory(lambda: now)
 
     for _ in range(3):
         await call(app, "POST", "/toy", ask(stream=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,11 @@ def _options(command: F) -> F:
     """The options that ``start`` and ``restart`` share."""
     for option in (
         click.option("--log-level", type=click.Choice(LEVELS), help="How much is logged, instead of LOG_LEVEL."),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 64),
+            help="How many processes serve, instead of workers in the configuration (1).",
+        ),
         click.option("--no-plugins", is_flag=True, help="Leave out all plugins that did not come with ccr."),
         click.option("--config", type=click.Path(path_type=Path), help="The configuration file to use."),
         click.option("--host", help="The address to listen on, instead of HOST. Needs an APIKEY unless local."),
@@ -51,6 +57,7 @@ class Options:
     port: int | None = None
     host: str | None = None
     config: Path | None = None
+    workers: int | None = None
     no_plugins: bool = False
     log_level: Literal["fatal", "error", "warn", "info", "debug", "trace"] | None = None
 
@@ -63,6 +70,8 @@ class Options:
             words += ["--host", self.host]
         if self.config is not None:
             words += ["--config", os.path.abspath(self.config.expanduser())]
+        if self.workers is not None:
+            words += ["--workers", str(self.workers)]
         if self.no_plugins:
             words += ["--no-plugins"]
         if self.log_level is not None:
@@ -75,7 +84,8 @@ class Options:
 @_options
 @click.option("--log-file", hidden=True, help="The file that standard output goes to (set by --daemon).")
 @click.option("--auto", is_flag=True, hidden=True, help="Started by ccr code, to be stopped with its last user.")
-def start(daemon: bool, log_file: str | None, auto: bool, **given: Any) -> int:
+@click.option("--worker", hidden=True, help="The place of a worker (set by --workers).")
+def start(daemon: bool, log_file: str | None, auto: bool, worker: str | None, **given: Any) -> int:
     """Start the router and serve until Ctrl-C or "ccr stop".
 
     If a router runs already, this says where, and is content. Without a configuration a first one is written, from
@@ -87,12 +97,15 @@ def start(daemon: bool, log_file: str | None, auto: bool, **given: Any) -> int:
       ccr start                   serve in this terminal
       ccr start -d                serve in the background
       ccr start --port 4000       on another port
+      ccr start --workers 2       with two processes, for dozens of agents at once
       ccr start --no-plugins      without the plugins that you installed
 
     Exit code: 0 when it was stopped or runs already, 1 when it cannot start.
     """
     options = Options(**given)
     folder = home()
+    if worker is not None:
+        return _work(options, worker)
     process.make_folder(folder)
     with process.starting(folder) if daemon else _at_once():
         standing = process.look(folder)
@@ -135,29 +148,35 @@ def _choose_plugins(options: Options) -> None:
 
 
 def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> int:
-    """Serve in this process until it is told to end; returns the exit code."""
-    config, registry = prepare(options)
-    for path in find(options.config).ignored:
-        note(f"using {config.source}; {path.name} beside it is not read")
+    """Serve in this process, or in several workers of it, until it is told to end; returns the exit code."""
+    from ccr_core.cli import firstrun
+
+    _choose_plugins(options)
+    path = firstrun.ensure(options.config)
+    config = read_config(options, path)
+    for other in find(options.config).ignored:
+        note(f"using {config.source}; {other.name} beside it is not read")
+    count = options.workers or config.workers
+    if count > 1:
+        from ccr_core import workers
+
+        if not workers.possible():
+            return fail(
+                "this system cannot have several workers; leave out --workers, and workers in the configuration"
+            )
+    registry = registry_of(config) if count == 1 else None
     from ccr_core.server import bind_address, serve
 
     _log_to_stderr(config)
-    written = (config.host, config.port)
-    config = attrs.evolve(
-        config,
-        port=options.port if options.port is not None else process.service_port(config.port),
-        host=options.host or config.host,
-    )
+    config, again = _placed(config, options, tells=True)
     address = bind_address(config)
     why = process.blocked(address, config.port)
     if why is not None:
         return fail(f"cannot start: {why}")
 
-    failed = tuple({"name": each.name, "reason": each.reason} for each in registry.plugins if each.state == "failed")
-
     trouble: list[CcrError] = []
 
-    def ready(host: str, port: int) -> None:
+    def ready(host: str, port: int, failed: Sequence[dict[str, str]] = ()) -> None:
         run = process.Run(
             pid=os.getpid(),
             port=port,
@@ -169,7 +188,7 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
             log=log_file,
             options=options.words(),
             auto=auto,
-            failed=failed,
+            failed=tuple(_failed(registry) if registry is not None else failed),
         )
         try:
             process.write(folder, run)
@@ -178,18 +197,15 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
             trouble.append(error)
             signal.raise_signal(signal.SIGTERM)
             return
-        print(f"ccr {__version__} is running at {run.url} with {config.source}", flush=True)
+        several = f", with {count} workers" if count > 1 else ""
+        print(f"ccr {__version__} is running at {run.url} with {config.source}{several}", flush=True)
         if log_file is None:
             print('Claude Code through it: "ccr code". To stop it: Ctrl-C.', flush=True)
 
-    def again() -> tuple[Config, Registry]:
-        changed, plugins = load(options, config.source)
-        if (changed.host, changed.port) != written:
-            note("HOST or PORT has changed; that takes effect with: ccr restart")
-        return attrs.evolve(changed, host=config.host, port=config.port), plugins
-
     signal.signal(signal.SIGTERM, _end)
     try:
+        if registry is None:
+            return _supervise(address, config.port, count, options, ready)
         return serve(config, registry, host=address, port=config.port, on_ready=ready, again=again)
     except KeyboardInterrupt:
         return 0
@@ -199,6 +215,76 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
         return ended.code if isinstance(ended.code, int) else 1
     finally:
         process.clear(folder, os.getpid())
+
+
+def _supervise(address: str, port: int, count: int, options: Options, ready: Callable[..., None]) -> int:
+    """Listen, and let workers serve."""
+    from ccr_core.server import listen
+    from ccr_core.workers import Place, Supervisor
+
+    # -P: the folder that the process works in must not become a place of Python modules.
+    command = [sys.executable, "-P", "-m", "ccr_core.cli", "start", *options.words()]
+    sock = listen(address, port)
+    at = sock.getsockname()[:2]
+
+    def begin(about: dict[str, Any]) -> None:
+        ready(*at, failed=about["failed"])
+
+    def line(place: Place) -> list[str]:
+        return [*command, "--worker", place.to_text()]
+
+    return Supervisor(sock, count, line, begin).run()
+
+
+def _work(options: Options, text: str) -> int:
+    """Be the worker whose place the supervisor describes in ``text``; returns the exit code."""
+    from ccr_core.peers import Post
+    from ccr_core.workers import Place
+
+    post = Post.take(Place.of_text(text))
+    place = post.place
+    _choose_plugins(options)
+    config = read_config(options, find(options.config).path)
+    registry = registry_of(config, tells=place.tells)
+    from ccr_core.server import serve
+
+    _log_to_stderr(config, f"worker {place.number}")
+    config, again = _placed(config, options, tells=place.number == 1)
+
+    def ready(host: str, port: int) -> None:
+        post.control.say("ready", {"failed": _failed(registry)})
+
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return serve(config, registry, on_ready=ready, again=again, post=post)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _placed(config: Config, options: Options, tells: bool) -> tuple[Config, Callable[[], tuple[Config, Registry]]]:
+    """The configuration at the address that the options name, and what reads it again later.
+
+    ``tells`` says whether this process says what concerns the whole router.
+    """
+    written = (config.host, config.port, config.workers)
+    placed = attrs.evolve(
+        config,
+        port=options.port if options.port is not None else process.service_port(config.port),
+        host=options.host or config.host,
+    )
+
+    def again() -> tuple[Config, Registry]:
+        changed, plugins = load(options, config.source, tells)
+        if tells and (changed.host, changed.port, changed.workers) != written:
+            note("HOST, PORT or workers has changed; that takes effect with: ccr restart")
+        return attrs.evolve(changed, host=placed.host, port=placed.port), plugins
+
+    return placed, again
+
+
+def _failed(registry: Registry) -> list[dict[str, str]]:
+    """The plugins that could not be used, for people."""
+    return [{"name": each.name, "reason": each.reason} for each in registry.plugins if each.state == "failed"]
 
 
 def _end(number: int, frame: object) -> None:
@@ -214,33 +300,47 @@ def prepare(options: Options) -> tuple[Config, Registry]:
     return load(options, firstrun.ensure(options.config))
 
 
-def load(options: Options, path: Path | None) -> tuple[Config, Registry]:
-    """The configuration at ``path`` and the plugins, with the options applied."""
+def load(options: Options, path: Path | None, tells: bool = True) -> tuple[Config, Registry]:
+    """The configuration at ``path`` and the plugins, with the options applied; ``tells``: plugins that failed are."""
+    config = read_config(options, path)
+    return config, registry_of(config, tells)
+
+
+def read_config(options: Options, path: Path | None) -> Config:
+    """The configuration at ``path``, with the options applied."""
     from ccr_core import config as configuration
-    from ccr_core import plugins
 
     config = configuration.load(path)
     if options.log_level is not None:
         config = attrs.evolve(config, log_level=options.log_level)
+    return config
+
+
+def registry_of(config: Config, tells: bool = True) -> Registry:
+    """The plugins; ``tells``: those that failed are told."""
+    from ccr_core import plugins
+
     if config.plugins_lock != "off":
         from ccr_core.cli import packages
 
         # Before anything of a plugin is imported; also at each reload, which may find new ones.
         packages.enforce(home(), config.plugins_lock, config.disabled_plugins)
     registry = plugins.load(disabled=config.disabled_plugins)
-    for plugin in registry.plugins:
+    for plugin in registry.plugins if tells else ():
         if plugin.state == "failed":
             note(f"plugin {plugin} failed and is left out: {plugin.reason}")
-    return config, registry
+    return registry
 
 
-def _log_to_stderr(config: Config) -> None:
-    """Show the router's own log, and only warnings of the libraries."""
+def _log_to_stderr(config: Config, who: str = "") -> None:
+    """Show the router's own log, of ``who``, and only warnings of the libraries."""
     import logging
 
     names = {"fatal": "CRITICAL", "warn": "WARNING", "trace": "DEBUG"}
     level = names.get(config.log_level, config.log_level.upper()) if config.log else "ERROR"
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(
+        format=f"%(asctime)s %(levelname)s %(name)s{who and f' [{who}]'}: %(message)s", level=logging.WARNING
+    )
     logging.getLogger("ccr").setLevel(level)
 
 

@@ -25,7 +25,8 @@ def status(as_json: bool) -> int:
     """Say whether the router runs, where, and how it fares.
 
     Of a running router it also says why a changed configuration is not in use, which providers and keys are left alone
-    for a while, and what it has learned of providers. An APIKEY is taken from the configuration.
+    for a while, what it has learned of providers, and how each of several workers fares. An APIKEY is taken from the
+    configuration.
 
     \b
     Examples:
@@ -65,7 +66,7 @@ def status(as_json: bool) -> int:
     return CODES[standing.state]
 
 
-TOLD = ("default", "warnings", "reload", "cooling", "learned")
+TOLD = ("default", "warnings", "reload", "cooling", "learned", "workers")
 """What of a router's own status is shown."""
 
 
@@ -92,6 +93,8 @@ def _facts(told: dict[str, Any]) -> list[tuple[str, object]]:
         return [("details", "not told: the router wants another key than the APIKEY in the configuration")]
     reload = told.get("reload") or {}
     facts: list[tuple[str, object]] = [("default", told.get("default"))]
+    workers = told.get("workers") or ()
+    facts += [("worker", _worker(worker)) for worker in workers if len(workers) > 1]
     if reload.get("last"):
         facts.append(("reloaded", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(reload["last"]))))
     if reload.get("problem"):
@@ -103,3 +106,13 @@ def _facts(told: dict[str, Any]) -> list[tuple[str, object]]:
         ("learned", f"{item['provider']},{item['model']}: {item['correction']}") for item in told.get("learned") or ()
     ]
     return facts
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    """A line about one of several workers."""
+    if worker.get("silent"):
+        return paint(f"{worker['number']}: does not answer just now", "red")
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(worker["started"]))
+    times = worker["starts"] - 1
+    again = f", started again {times} time{'s' if times > 1 else ''}" if times else ""
+    return f"{worker['number']}: pid {worker['pid']}, since {since}{again}"

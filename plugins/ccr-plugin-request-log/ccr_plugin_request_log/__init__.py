@@ -11,13 +11,14 @@ Rules of this module:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -137,8 +138,12 @@ class RequestLog(Observer):
         return 0
 
     def _append(self, data: bytes) -> None:
-        # Opened each time: a file that somebody moved or removed is simply begun anew.
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with alone(self.path.parent):
+            self._append_alone(data)
+
+    def _append_alone(self, data: bytes) -> None:
+        # Opened each time: a file that somebody moved or removed is simply begun anew.
         file = self._open()
         try:
             size = os.fstat(file).st_size
@@ -178,6 +183,22 @@ class RequestLog(Observer):
             if aside.exists():
                 aside.replace(self.path.with_name(f"{self.path.name}.{number + 1}"))
         self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock between processes: several workers of a router write to one file."""
+    try:
+        import fcntl
+    except ImportError:  # where there are no such locks there are no workers
+        yield
+        return
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def line(seen: Finished) -> bytes:

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -245,3 +247,28 @@ def test_no_thread_without_requests(log: plugin.RequestLog, tmp_path: Path) -> N
 
     assert None is log._thread
     assert [] == os.listdir(tmp_path)
+
+
+WORKER = """
+import sys
+import attrs
+import ccr_plugin_request_log as plugin
+sys.path.insert(0, sys.argv[2])
+from test_request_log import FINISHED
+log = plugin.RequestLog(plugin.Options(max_mb=0.005, keep=1000), sys.argv[1])
+for number in range(60):
+    log.on(attrs.evolve(FINISHED, id=f"{sys.argv[3]}-{number}"))
+    assert log.settle(10)
+log.close()
+"""
+
+
+def test_several_workers(tmp_path: Path) -> None:
+    """Two processes write to one file, and put it aside, without losing a line."""
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(Path(__file__).parent)]
+    workers = [subprocess.Popen([*command, name]) for name in ("a", "b")]
+    assert [0, 0] == [worker.wait(60) for worker in workers]
+    files = list((tmp_path / "logs").glob("requests.jsonl*"))
+    ids = {each["id"] for file in files for each in lines(file)}
+    assert {f"{name}-{number}" for name in "ab" for number in range(60)} == ids
+    assert len(files) > 5

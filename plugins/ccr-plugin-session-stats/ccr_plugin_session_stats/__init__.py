@@ -22,7 +22,7 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,8 @@ class SessionStats(Observer):
     def _update(self, session: str, seen: Iterable[Arrived | Finished]) -> None:
         running = self._open.setdefault(session, set())
         path = self.folder / file_name(session)
-        with _WRITING:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _WRITING, alone(self.folder):
             data = read(path)
             if not data:
                 self._prune()
@@ -163,7 +163,11 @@ class SessionStats(Observer):
                     add(data, observation, self._options.prices)
                 elif is_main(observation) and observation.stream:
                     running.add(observation.id)
-            data |= {"version": 1, "session": session, "updated": time.time(), "streaming": bool(running)}
+            streams = {pid: count for pid, count in _streams(data).items() if pid != str(os.getpid()) and lives(pid)}
+            if running:
+                streams[str(os.getpid())] = len(running)
+            data |= {"version": 1, "session": session, "updated": time.time(), "streaming": bool(streams)}
+            data["streams"] = streams
             write(path, data)
         if not running:
             del self._open[session]
@@ -178,6 +182,39 @@ class SessionStats(Observer):
         for position, (changed, path) in enumerate(sorted(files, reverse=True)):
             if position >= KEPT - 1 or changed < oldest:
                 path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock between processes: several workers of a router keep the same files."""
+    try:
+        import fcntl
+    except ImportError:  # where there are no such locks there are no workers
+        yield
+        return
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def lives(pid: str) -> bool:
+    """Whether another worker that had an answer on its way still exists."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _streams(data: Mapping[str, Any]) -> dict[str, int]:
+    """How many answers are on their way, by the number of the process that has them."""
+    found = data.get("streams")
+    return found if isinstance(found, dict) else {}
 
 
 def is_main(seen: Arrived | Finished) -> bool:

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,3 +218,47 @@ def test_the_older_plugin(
     monkeypatch.setenv("CCR_HOME", str(tmp_path))
     runtime = build(from_document(config, {}), load([plugin]))
     assert expected == runtime.watch.wants(Finished)
+
+
+WORKER = """
+import sys
+import attrs
+import ccr_plugin_session_stats as plugin
+sys.path.insert(0, sys.argv[2])
+from test_session_stats import ARRIVED, FINISHED
+stats = plugin.SessionStats(plugin.Options(), sys.argv[1])
+for number in range(30):
+    stats.on(attrs.evolve(FINISHED, id=f"x-{number}"))
+    assert stats.settle(10)
+stats.on(attrs.evolve(ARRIVED, id="open"))
+assert stats.settle(10)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_several_workers(tmp_path: Path, stats: plugin.SessionStats) -> None:
+    """What two processes tell of one session is added up; one that dies has nothing on its way any more."""
+    command = [sys.executable, "-c", WORKER, str(tmp_path), str(Path(__file__).parent)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    try:
+        assert ["ready\n"] * 2 == [worker.stdout.readline() for worker in workers if worker.stdout]
+        seen = contents(tmp_path)
+        assert (60, True) == (seen["total"]["requests"], seen["streaming"])
+        workers[0].kill()
+        workers[0].wait(10)
+        stats.on(FINISHED)
+        assert stats.settle(10)
+        assert contents(tmp_path)["streaming"] is True
+        workers[1].kill()
+        workers[1].wait(10)
+        stats.on(FINISHED)
+        assert stats.settle(10)
+        assert contents(tmp_path)["streaming"] is False
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate(timeout=10)

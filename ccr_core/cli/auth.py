@@ -162,6 +162,8 @@ def login(
 
     "anthropic" passes on the login that Claude Code itself has, and needs none; "anthropic-managed" signs in to a
     Claude subscription, after you agree to what Anthropic says against it.
+
+    Exit code: 0 when you are signed in, or nothing is to be done; 1 otherwise.
     """
     place = _Place()
     if provider is None:
@@ -258,6 +260,8 @@ def list_(as_json: bool) -> int:
     Examples:
       ccr auth list
       ccr auth list --json
+
+    Exit code: 0, also when there is none.
     """
     place = _Place()
     rows = _rows(place, None)
@@ -319,6 +323,8 @@ def models(provider: str, account: str | None, as_json: bool) -> int:
     Examples:
       ccr auth models copilot
       ccr auth models codex --json
+
+    Exit code: 0; 1 when there is no account, or the vendor does not tell.
     """
     import attrs
 

@@ -7,7 +7,6 @@ configuration that it cannot use; everything else in the file stays as its owner
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,7 +128,7 @@ def taken_up(before: Draft, after: Config) -> str:
 
     def done() -> bool:
         nonlocal found
-        answer = status(run, after.apikey) or status(run, key)
+        answer = process.status(run, after.apikey) or process.status(run, key)
         found = (answer or {}).get("reload") or {}
         return not found or bool(found.get("problem")) or (found.get("last") or 0) * 1e9 >= modified
 
@@ -139,22 +138,6 @@ def taken_up(before: Draft, after: Config) -> str:
     if found["problem"]:
         return f"the router at {run.url} does not use it: {found['problem']}"
     return f"the router at {run.url} uses it already"
-
-
-def status(run: process.Run, key: str | None) -> dict[str, Any] | None:
-    """What ``GET /api/status`` of a running router says, if it answers with that."""
-    import http.client
-
-    connection = http.client.HTTPConnection(process.LOOPBACK.get(run.host, run.host), run.port, timeout=2)
-    try:
-        connection.request("GET", "/api/status", headers={"x-api-key": key} if key else {})
-        answer = connection.getresponse()
-        data = json.loads(answer.read()) if answer.status == 200 else None
-        return data if isinstance(data, dict) else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def secret(what: str) -> str:

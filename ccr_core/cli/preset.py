@@ -21,7 +21,7 @@ import click
 
 from ccr_core import presets
 from ccr_core.cli import process
-from ccr_core.cli.edits import at_terminal, status
+from ccr_core.cli.edits import at_terminal
 from ccr_core.cli.fetch import Fetched
 from ccr_core.cli.output import emit, facts, note, paint, table
 from ccr_core.config import Config, find, from_document, home, load, mask, parse, read_text
@@ -661,7 +661,7 @@ def _tell(name: str) -> None:
 
     def served() -> bool:
         nonlocal found
-        found = ((status(run, key) or {}).get("presets") or {}).get(name) or {}
+        found = ((process.status(run, key) or {}).get("presets") or {}).get(name) or {}
         return bool(found)
 
     if not process.until(served, 5):

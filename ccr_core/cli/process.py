@@ -257,6 +257,11 @@ def probe(
     return data if isinstance(data, dict) else None
 
 
+def status(run: Run, key: str | None) -> dict[str, Any] | None:
+    """What ``GET /api/status`` of a running router says; ``None`` if it does not answer or refuses the key."""
+    return probe(run.host, run.port, path="/api/status", key=key)
+
+
 def _get(host: str, port: int, timeout: float, path: str, key: str | None) -> bytes:
     """A whole answer, as it comes.  Written out because importing a client costs more than the question itself.
 

@@ -74,7 +74,7 @@ def _told(run: process.Run, state: str) -> dict[str, Any]:
     """What the router says of itself; empty if it does not answer, or refuses the key."""
     if state != "running":
         return {}
-    found = process.probe(run.host, run.port, path="/api/status", key=_key(run)) or {}
+    found = process.status(run, _key(run)) or {}
     return {name: found[name] for name in TOLD if name in found}
 
 

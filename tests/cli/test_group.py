@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from ccr_core import __version__
@@ -168,11 +171,46 @@ def test_table_is_right() -> None:
     assert found["activate"] is found["env"]
 
 
-def test_every_command_has_examples() -> None:
-    """Each command's help shows how it is used."""
+def every(command: click.Command, path: str, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """A command and those below it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from every(below, f"{path} {name}", context)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_examples(name: str) -> None:
+    """Each command's help shows how it is used, and what its exit code means."""
     context = group.make_context("ccr", [], resilient_parsing=True)
-    without = [name for name in COMMANDS if "Example" not in (group.get_command(context, name).help or "")]  # type: ignore[union-attr]
-    assert [] == without
+    command = group.get_command(context, name)
+    assert command is not None
+    for path, each in every(command, name, context):
+        wanted = ["Example"] if isinstance(each, click.Group) else ["Example", "Exit code"]
+        assert [] == [(path, word) for word in wanted if word not in (each.help or "")]
+
+
+@pytest.mark.parametrize(
+    ("code", "args"),
+    [
+        (0, ["--version"]),
+        (1, ["status"]),
+        (1, ["preset", "info", "nobody"]),
+        (2, ["nonsense"]),
+        (2, ["start", "--port", "many"]),
+        (2, ["model", "set", "default"]),
+        (127, ["code"]),
+    ],
+)
+def test_exit_codes(ccr: Any, code: int, args: list[str]) -> None:
+    """The codes of the page's table; 130 is met where something is asked (test_terminal.py)."""
+    ccr.write_config({"Providers": [{"name": "echo", "models": ["echo"]}], "CLAUDE_PATH": "no-such-client"})
+    done = ccr.run(*args)
+    assert code == done.returncode
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert {"0", "1", "2", "127", "130"} == set(re.findall(r"(?m)^\| (\d+) \| ", page.partition("## `ccr`")[0]))
 
 
 def test_no_plugins_leaves_own_ones(ccr: Any, tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -18,6 +22,64 @@ def test_doctor(ccr: Any, env: dict[str, str], colour: bool) -> None:
         assert 1 == terminal.wait()
     assert colour == ("\x1b[31merror" in terminal.output)
     assert "-> npm install -g @anthropic-ai/claude-code" in terminal.shown
+
+
+COLOURED = re.compile(r"\x1b\[[\d;]*[349]\d[\d;]*m")
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {}])
+@pytest.mark.parametrize("args", [["status"], ["plugins", "audit"], ["preset", "list"], ["config", "test"], ["model"]])
+def test_no_colour(ccr: Any, args: list[str], env: dict[str, str]) -> None:
+    """Who wants no colours gets none anywhere, in the dialog either, which has them otherwise."""
+    ccr.write_config(
+        {**ECHO, "Router": {"default": "echo,echo", "tests": [{"request": {}, "expect": {"rule": "think"}}]}}
+    )
+    with ccr.terminal(*args, env=env) as terminal:
+        if args == ["model"]:
+            terminal.until("What now?")
+            terminal.interrupt()
+        terminal.wait()
+    if env or args in (["model"], ["config", "test"]):
+        assert (not env) == bool(COLOURED.search(terminal.output))
+
+
+ASKING = {
+    "auth login anthropic-managed": (1, "use --accept-terms-risk if you want it"),
+    "model": (2, "the dialog needs a terminal; without one: ccr model list, set, add, remove"),
+    "plugins install ./empty": (1, "nothing was installed; --yes does it without asking"),
+    "plugins remove store-keyring": (1, "nothing was removed; --yes does it without asking"),
+    "preset export other": (0, "the preset other is in "),
+    "preset install ./given": (1, "answer by --set ID=VALUE, by --answers FILE, or on a terminal"),
+    "preset install mine": (1, "answer by --set ID=VALUE, by --answers FILE, or on a terminal"),
+    "preset delete mine": (0, "the preset mine is removed"),
+    "trust": (1, "--yes"),
+}
+
+
+@pytest.mark.parametrize("words", ASKING)
+def test_nothing_is_asked_without_a_terminal(ccr: Any, words: str) -> None:
+    """With a standard input that never says anything each command ends, and says what option would have answered."""
+    ccr.write_config(ECHO)
+    manifest = {"name": "mine", "schema": [{"id": "key", "type": "password"}], **ECHO}
+    for folder in (ccr.folder / "presets" / "mine", ccr.root / "given"):
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    (ccr.root / "empty").mkdir()
+    (ccr.root / ".ccr.toml").write_text('[Router]\ndefault = "echo,echo"\n')
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ccr_core.cli", *words.split()],
+        env=ccr.env,
+        cwd=ccr.root,
+        stdin=subprocess.PIPE,  # nothing is written to it, and it stays open
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    ccr.started.append(child)
+    code, part = ASKING[words]
+    assert code == child.wait(60)
+    assert child.stdout is not None
+    assert part in child.stdout.read()
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", CTRL_C])

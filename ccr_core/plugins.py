@@ -244,3 +244,24 @@ def _reason(error: BaseException) -> str:
             at = f" ({os.path.basename(file)}:{line})"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}{at}"
+
+
+def described(plugin: Plugin, registry: Registry) -> list[JSON]:
+    """Each thing that a plugin offers: kind, name, summary and options."""
+    from ccr_core.config import keys_of
+
+    result = []
+    for hook, names in plugin.offers.items():
+        table_of = {"ccr_token_counters": "counters"}.get(hook, hook.removeprefix("ccr_"))
+        for name in names:
+            value = getattr(registry, table_of)[name].value
+            options = getattr(value, "options", None)
+            result.append(
+                {
+                    "kind": _noun(hook),
+                    "name": name,
+                    "summary": getattr(value, "summary", None) or (type(value).__doc__ or "").partition("\n")[0],
+                    "options": list(keys_of(options)) if isinstance(options, type) else [],
+                }
+            )
+    return result

@@ -852,3 +852,43 @@ def _observers(
         except Exception as error:
             log.warning("observer %s (plugin %s) is off: %s: %s", spec.name, plugin, type(error).__name__, error)
     return made
+
+
+def used(runtime: Runtime) -> set[str]:
+    """Names of the plugins of which the configuration uses something."""
+    config, registry = runtime.config, runtime.registry
+    watched = [
+        each.value
+        for name, each in registry.observers.items()
+        if config.observers.get(name, each.value.default and config.log) is not False
+    ]
+    plans = [plan for provider in runtime.providers.values() for plan in (provider.plan, *provider.plans.values())]
+    in_use: list[Any] = [
+        *(plan.dialect for plan in plans),
+        *(step.spec for plan in plans for step in plan.steps),
+        *(provider.spec for provider in runtime.providers.values()),
+        *(rule.spec for rule in runtime.rules),
+        *(each.value for each in runtime.ingresses),
+        *(each.value for each in registry.counters.values()),
+        *(each.value for each in registry.catalogues.values()),
+        *(tool.spec for tool in runtime.server_tools),
+        *(page.spec for page in runtime.pages),
+        *(provider.accounts.spec for provider in runtime.providers.values() if provider.accounts is not None),
+        *watched,
+    ]
+    identities = {id(value) for value in in_use}
+    kinds = (
+        registry.dialects,
+        registry.ingresses,
+        registry.providers,
+        registry.transformers,
+        registry.rules,
+        registry.counters,
+        registry.catalogues,
+        registry.server_tools,
+        registry.pages,
+        registry.auth,
+        registry.observers,
+    )
+    offered: list[Any] = [each for kind in kinds for each in kind.values()]
+    return {each.plugin.name for each in offered if id(each.value) in identities}

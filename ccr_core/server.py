@@ -30,6 +30,7 @@ from ccr_core.config import Config, home
 from ccr_core.dialect import Ingress
 from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
+from ccr_core.explain import messages_ingress
 from ccr_core.messages import JSON
 from ccr_core.namespaces import Namespaces
 from ccr_core.pages import OfferedPage, placed
@@ -380,6 +381,19 @@ class App:
             serving.uncancel()
         finally:
             watching.cancel()
+
+    async def try_messages(self, headers: Mapping[str, str], receive: Receive, send: Send) -> None:
+        """Answer a Messages API request of somebody who manages the router.
+
+        What opened the management API is not the client's own credential, and goes to no provider.
+        """
+        kept = {
+            name: value
+            for name, value in headers.items()
+            if name not in ("authorization", "x-api-key", "cookie", "origin", "referer", "proxy-authorization")
+        }
+        ingress = messages_ingress(self.engine.runtime)
+        await self._model(self.engine, ingress, False, "/v1/messages", kept, receive, send)
 
     async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes | None:
         """The request's body; ``None`` if the client left before it was complete."""

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 def operations() -> tuple[Operation, ...]:
     """Every operation but session and status, in the order of the documentation."""
-    from ccr_core.api import config, openapi, providers, router, transformers
+    from ccr_core.api import (
+        attempts,
+        config,
+        doctor,
+        logs,
+        openapi,
+        plugins,
+        providers,
+        router,
+        statusline,
+        transformers,
+    )
     from ccr_core.api.operation import Operation
 
     return (
@@ -36,6 +47,11 @@ def operations() -> tuple[Operation, ...]:
         *providers.OPERATIONS,
         *router.OPERATIONS,
         *transformers.OPERATIONS,
+        *plugins.OPERATIONS,
+        *statusline.OPERATIONS,
+        *logs.OPERATIONS,
+        *doctor.OPERATIONS,
+        *attempts.OPERATIONS,
     )
 
 

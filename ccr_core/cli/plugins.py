@@ -92,6 +92,8 @@ def show(name: str, as_json: bool) -> int:
 
     Exit code: 0; 1 when there is no such plugin.
     """
+    from ccr_core.plugins import described
+
     config, _ = _config()
     with contextlib.redirect_stdout(sys.stderr):
         found, registry, _ = load_all(config.disabled_plugins if config is not None else disabled_anyway())
@@ -103,7 +105,7 @@ def show(name: str, as_json: bool) -> int:
         "summary": "",
         "homepage": "",
         "requires": [],
-        "offered": _described(plugin, registry) if registry is not None else [],
+        "offered": described(plugin, registry) if registry is not None else [],
     }
     from importlib import metadata
 
@@ -145,32 +147,6 @@ def _find(name: str, found: list[Plugin]) -> Plugin:
         known = [each.name for each in found]
         raise CcrError(f'there is no plugin "{name}"{did_you_mean(name, known)}; ccr plugins list shows them')
     return plugin
-
-
-def _described(plugin: Plugin, registry: Registry) -> list[dict[str, Any]]:
-    """Each thing that a plugin offers: kind, name, summary and options."""
-    from ccr_core.config import keys_of
-
-    result = []
-    for hook, names in plugin.offers.items():
-        table_of = {"ccr_token_counters": "counters"}.get(hook, hook.removeprefix("ccr_"))
-        for name in names:
-            value = getattr(registry, table_of)[name].value
-            options = getattr(value, "options", None)
-            result.append(
-                {
-                    "kind": _kind(hook),
-                    "name": name,
-                    "summary": getattr(value, "summary", None) or (type(value).__doc__ or "").partition("\n")[0],
-                    "options": list(keys_of(options)) if isinstance(options, type) else [],
-                }
-            )
-    return result
-
-
-def _kind(hook: str) -> str:
-    noun = hook.removeprefix("ccr_").replace("_", " ")
-    return noun.removesuffix("es") if noun.endswith("sses") else noun.removesuffix("s")
 
 
 @plugins.command(short_help="Use a plugin again that was disabled.")
@@ -505,36 +481,9 @@ def load_all(disabled: Iterable[str]) -> tuple[list[Plugin], Registry | None, st
 
 def _used(config: Config, registry: Registry) -> set[str] | None:
     """Names of the plugins of which the configuration uses something; ``None`` if it cannot be used itself."""
-    from ccr_core.runtime import build
+    from ccr_core.runtime import build, used
 
-    watched = [
-        each.value
-        for name, each in registry.observers.items()
-        if config.observers.get(name, each.value.default and config.log) is not False
-    ]
     try:
-        runtime = build(config, registry, watch=False)
+        return used(build(config, registry, watch=False))
     except Exception:  # also what a plugin's own checks raise: the list must not fail
         return None
-    plans = [plan for provider in runtime.providers.values() for plan in (provider.plan, *provider.plans.values())]
-    in_use: list[Any] = [
-        *(plan.dialect for plan in plans),
-        *(step.spec for plan in plans for step in plan.steps),
-        *(provider.spec for provider in runtime.providers.values()),
-        *(rule.spec for rule in runtime.rules),
-        *(each.value for each in runtime.ingresses),
-        *(each.value for each in registry.counters.values()),
-        *watched,
-    ]
-    identities = {id(value) for value in in_use}
-    kinds = (
-        registry.dialects,
-        registry.ingresses,
-        registry.providers,
-        registry.transformers,
-        registry.rules,
-        registry.counters,
-        registry.observers,
-    )
-    offered: list[Any] = [each for kind in kinds for each in kind.values()]
-    return {each.plugin.name for each in offered if id(each.value) in identities}

@@ -501,18 +501,19 @@ def powerline(modules: Sequence[Mapping[str, Any]], variables: Variables) -> str
         return " > ".join(text for text, _, _ in shown)
     parts = []
     for position, (text, colour, background) in enumerate(shown):
-        red, green, blue = _rgb(background) or UNKNOWN_BACKGROUND
-        front = _rgb(colour) or RGB["white"]
+        red, green, blue = rgb(background) or UNKNOWN_BACKGROUND
+        front = rgb(colour) or RGB["white"]
         parts.append(f"\x1b[48;2;{red};{green};{blue}m\x1b[38;2;{front[0]};{front[1]};{front[2]}m {text} {RESET}")
         if position + 1 < len(shown):
-            next_red, next_green, next_blue = _rgb(shown[position + 1][2]) or UNKNOWN_BACKGROUND
+            next_red, next_green, next_blue = rgb(shown[position + 1][2]) or UNKNOWN_BACKGROUND
             parts.append(
                 f"\x1b[48;2;{next_red};{next_green};{next_blue}m\x1b[38;2;{red};{green};{blue}m{SEPARATOR}{RESET}"
             )
     return "".join(parts)
 
 
-def _rgb(colour: str) -> tuple[int, int, int] | None:
+def rgb(colour: str) -> tuple[int, int, int] | None:
+    """A colour in 24 bits, by name or ``#hex``; ``None`` if it is neither."""
     name = colour.removeprefix("bg_")
     return RGB.get(name) or _hex(name)
 

@@ -4,6 +4,7 @@ Nothing here looks at a clock; figures come from `python -m tests.bench.run`.
 """
 
 import importlib
+import itertools
 import json
 import subprocess
 import sys
@@ -112,6 +113,26 @@ def test_chat_answer_carries_the_same_text(bench: Any, upstream: Any) -> None:
     assert (30, b"[DONE]") == (chunks[-1]["usage"]["completion_tokens"], last)
 
 
+def test_every_dialect_arrives_through_the_router(bench: Any, upstream: Any) -> None:
+    """The router gives the same text, stop reason and usage whatever the stand-in speaks: what `dialects` measures."""
+    run = bench("run")
+    several = run.providers(upstream.port)
+    models = [f"{each['name']},m" for each in several]
+    with run.Product("ccr", run.find_ccr()).started(upstream.port, Providers=several) as (running, _):
+        found = [load(running.port, models=models, requests=10, stream=stream) for stream in (True, False)]
+    assert [(10, {}), (10, {})] == [(each["right"], each["error_kinds"]) for each in found]
+
+
+def test_a_conversation_that_grows(bench: Any) -> None:
+    """Each request is the one before it with a message more; the first has the size asked for."""
+    template = bench("payload").growing_body(100_000, "m")
+    bodies = [json.loads(template.render(number)) for number in range(4)]
+    assert 100_000 == pytest.approx(len(template.render(0)), rel=0.05)
+    histories = [body["messages"] for body in bodies]
+    assert all(after[:-1] == before for before, after in itertools.pairwise(histories))
+    assert ["assistant", "user", "assistant"] == [history[-1]["role"] for history in histories[1:]]
+
+
 def _stream(bench: Any) -> bytes:
     """Return the body of a right answer with 20 deltas, without the chunks of its transfer coding."""
     payload = bench("payload")
@@ -164,7 +185,9 @@ def test_the_command_names_its_scenarios(command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, *command, "--help"], cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "burst, flushed, paced, first, startup, memory, soak" in done.stdout
+    assert "burst, flushed, paced, first, dialects, long, workers, startup, memory, soak" in " ".join(
+        done.stdout.split()
+    )
 
 
 async def test_counting_is_measured(bench: Any) -> None:

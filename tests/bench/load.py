@@ -17,7 +17,7 @@ import attrs
 import httptools
 
 from . import serving
-from .payload import BodyTemplate, Checker, request_body
+from .payload import Checker, growing_body, request_body
 
 _EVENT = b"event: content_block_delta"
 
@@ -31,6 +31,8 @@ class Load:
     models: tuple[str, ...] = ("m",)
     """Taken in turn, request by request."""
     body_bytes: int = 60_000
+    grow: bool = False
+    """Whether each request is the one before with a message more."""
     stream: bool = True
     events: int = 200
     size: int = 0
@@ -196,7 +198,10 @@ def spread(values: list[float]) -> dict[str, float]:
 
 async def run(load: Load) -> dict[str, Any]:
     """Run the load to its end and return the result as JSON."""
-    bodies: list[BodyTemplate] = [request_body(load.body_bytes, model, load.stream) for model in load.models]
+    bodies = [
+        growing_body(load.body_bytes, model) if load.grow else request_body(load.body_bytes, model, load.stream)
+        for model in load.models
+    ]
     checker = Checker(load.events, load.size, load.usage)
     tally = Tally()
     numbers = itertools.islice(itertools.count(load.first_number), load.requests)

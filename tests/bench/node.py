@@ -1,6 +1,6 @@
 """The older tool, written for Node, as a peer of the start-up figures: where it is, and how to install it.
 
-    uv run python -m tests.bench.node        # from npm, into .cache/peers of the repository
+    uv run python -m tests.bench.node        # two versions, from npm, into .cache/peers of the repository
 
 It is measured where it is installed and left out where it is not; nothing is installed by measuring.  npm's install
 scripts do not run, and each of its commands gets a private home.
@@ -15,28 +15,36 @@ from pathlib import Path
 
 PACKAGE = "@musistudio/claude-code-router"
 VERSION = "2.0.0"
-FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "peers" / f"claude-code-router-{VERSION}"
+ROUTER_VERSION = "1.0.73"
+"""The version whose routing is measured: the last of the line whose configuration is read here, too."""
 
 
-def program() -> Path | None:
+def folder(version: str) -> Path:
+    """Where a version lives."""
+    return Path(__file__).resolve().parents[2] / ".cache" / "peers" / f"claude-code-router-{version}"
+
+
+def program(version: str = VERSION) -> Path | None:
     """The installed program; none if it is not there."""
-    path = FOLDER / "node_modules" / ".bin" / "ccr"
+    path = folder(version) / "node_modules" / ".bin" / "ccr"
     return path if path.exists() else None
 
 
-def install() -> Path:
+def install(version: str = VERSION) -> Path:
     """Install it; gives the program.  ``SystemExit`` if npm is not there or fails."""
     npm = shutil.which("npm")
     if npm is None:
         sys.exit("error: npm is not on PATH; it comes with Node.js")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    words = [npm, "install", "--prefix", str(FOLDER), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-    done = subprocess.run([*words, f"{PACKAGE}@{VERSION}"], check=False)
-    found = program()
+    place = folder(version)
+    place.mkdir(parents=True, exist_ok=True)
+    words = [npm, "install", "--prefix", str(place), "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    done = subprocess.run([*words, f"{PACKAGE}@{version}"], check=False)
+    found = program(version)
     if done.returncode or found is None:
-        sys.exit(f"error: npm did not install {PACKAGE} {VERSION} into {FOLDER}")
+        sys.exit(f"error: npm did not install {PACKAGE} {version} into {place}")
     return found
 
 
 if __name__ == "__main__":
-    print(program() or install())
+    for wanted in (VERSION, ROUTER_VERSION):
+        print(program(wanted) or install(wanted))

@@ -17,7 +17,16 @@ JSON = dict[str, Any]
 
 ANTHROPIC = "anthropic"
 OPENAI_CHAT = "openai-chat"
-PATHS = {"/v1/messages": ANTHROPIC, "/v1/chat/completions": OPENAI_CHAT}
+OPENAI_RESPONSES = "openai-responses"
+GEMINI = "gemini"
+PATHS = {
+    "/v1/messages": ANTHROPIC,
+    "/v1/chat/completions": OPENAI_CHAT,
+    "/v1/responses": OPENAI_RESPONSES,
+    "/v1beta/models/m:streamGenerateContent": GEMINI,
+    "/v1beta/models/m:generateContent": GEMINI,
+}
+"""What the stand-in answers, and in which dialect; Gemini's path says whether a stream is wanted."""
 
 PROMPT_TOKENS = 14_321
 """Input tokens that every answer reports; the true number does not matter, only that it arrives."""
@@ -200,7 +209,106 @@ def _chat_plain(text: str, events: int) -> JSON:
     }
 
 
-_BUILDERS = {ANTHROPIC: (_anthropic_steps, _anthropic_plain), OPENAI_CHAT: (_chat_steps, _chat_plain)}
+def _responses_event(number: int, kind: str, **fields: object) -> bytes:
+    data = {"type": kind, "sequence_number": number, **fields}
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), dump(data))
+
+
+def _responses_item(text: str, status: str) -> JSON:
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {
+        "id": "msg_bench",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [part] if text else [],
+    }
+
+
+def _responses_whole(text: str, events: int, status: str) -> JSON:
+    usage = {
+        "input_tokens": PROMPT_TOKENS,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": events,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": PROMPT_TOKENS + events,
+    }
+    done = status == "completed"
+    return {
+        "id": "resp_bench",
+        "object": "response",
+        "created_at": 1_760_000_000,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "model": "m",
+        "output": [_responses_item(text, status)] if done else [],
+        "usage": usage if done else None,
+    }
+
+
+def _responses_steps(texts: Iterable[str]) -> Iterator[list[bytes]]:
+    place = {"item_id": "msg_bench", "output_index": 0, "content_index": 0}
+    empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    begun = _responses_whole("", 0, "in_progress")
+    held = [
+        _responses_event(0, "response.created", response=begun),
+        _responses_event(1, "response.in_progress", response=begun),
+        _responses_event(2, "response.output_item.added", output_index=0, item=_responses_item("", "in_progress")),
+        _responses_event(3, "response.content_part.added", **place, part=empty),
+    ]
+    said: list[str] = []
+    for text in texts:
+        yield held
+        said.append(text)
+        held = [_responses_event(3 + len(said), "response.output_text.delta", **place, delta=text, logprobs=[])]
+    whole, last = "".join(said), 4 + len(said)
+    yield [
+        *held,
+        _responses_event(last, "response.output_text.done", **place, text=whole, logprobs=[]),
+        _responses_event(last + 1, "response.content_part.done", **place, part={**empty, "text": whole}),
+        _responses_event(
+            last + 2, "response.output_item.done", output_index=0, item=_responses_item(whole, "completed")
+        ),
+        _responses_event(last + 3, "response.completed", response=_responses_whole(whole, len(said), "completed")),
+    ]
+
+
+def _responses_plain(text: str, events: int) -> JSON:
+    return _responses_whole(text, events, "completed")
+
+
+def _gemini_whole(text: str, events: int, finish: str | None) -> JSON:
+    candidate: JSON = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    if finish is not None:
+        candidate["finishReason"] = finish
+    usage = {
+        "promptTokenCount": PROMPT_TOKENS,
+        "candidatesTokenCount": events,
+        "totalTokenCount": PROMPT_TOKENS + events,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": PROMPT_TOKENS}],
+    }
+    return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m", "responseId": "bench"}
+
+
+def _gemini_steps(texts: Iterable[str]) -> Iterator[list[bytes]]:
+    # Its first piece of text opens the message: there is no greeting.
+    known = list(texts)
+    for count, text in enumerate(known, 1):
+        finish = "STOP" if count == len(known) else None
+        yield [b"data: %s\r\n\r\n" % dump(_gemini_whole(text, count, finish))]
+
+
+def _gemini_plain(text: str, events: int) -> JSON:
+    return _gemini_whole(text, events, "STOP")
+
+
+_BUILDERS = {
+    ANTHROPIC: (_anthropic_steps, _anthropic_plain),
+    OPENAI_CHAT: (_chat_steps, _chat_plain),
+    OPENAI_RESPONSES: (_responses_steps, _responses_plain),
+    GEMINI: (_gemini_steps, _gemini_plain),
+}
 
 
 # --- the check of what came back ----------------------------------------------------------------------
@@ -337,6 +445,32 @@ class BodyTemplate:
     def render(self, number: int) -> bytes:
         """Return the body of request `number`; all have the same length."""
         return b"%s%08d%s" % (self.before, number % 100_000_000, self.after)
+
+
+@attrs.frozen
+class GrowingBody:
+    """A conversation that is longer by a message with each request: number ``n`` has ``n`` messages more."""
+
+    before: bytes
+    after: bytes
+
+    def render(self, number: int) -> bytes:
+        """Return the body of request `number`."""
+        return self.before + b"".join(_ADDED % (_ROLES[each % 2], each) for each in range(number)) + self.after
+
+
+_ROLES = (b"assistant", b"user")
+_ADDED = b',{"role":"%s","content":"Message %06d, ' + b"and what there is to be said of it. " * 12 + b'"}'
+
+
+@cache
+def growing_body(size: int, model: str) -> GrowingBody:
+    """Return a conversation of `size` bytes as in `request_body`, to grow from there."""
+    body = json.loads(request_body(size, model).render(0))
+    whole = dump(body)
+    place = whole.index(b',"system":')
+    assert whole[place - 1 : place] == b"]"
+    return GrowingBody(whole[: place - 1], whole[place - 1 :])
 
 
 @cache

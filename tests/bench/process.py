@@ -177,17 +177,21 @@ def tree(pid: int) -> list[int]:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time used so far by a process, its living descendants and those it has waited for."""
+    return sum(cpu_seconds_of(each) for each in tree(pid))
+
+
+def cpu_seconds_of(pid: int) -> float:
+    """Return the CPU time used so far by one process and those it has waited for; 0 if it is gone."""
     total = 0.0
-    for each in tree(pid):
-        with contextlib.suppress(OSError):
-            fields = _stat(each)
-            total += (int(fields[13]) + int(fields[14])) / _TICK  # cutime, cstime
-            try:
-                # The CPU clock of another process (see clock_getcpuclockid(3)): exact to the nanosecond,
-                # where utime and stime count ticks of 10 ms.
-                total += time.clock_gettime((~each << 3) | 2)
-            except OSError:
-                total += (int(fields[11]) + int(fields[12])) / _TICK
+    with contextlib.suppress(OSError):
+        fields = _stat(pid)
+        total += (int(fields[13]) + int(fields[14])) / _TICK  # cutime, cstime
+        try:
+            # The CPU clock of another process (see clock_getcpuclockid(3)): exact to the nanosecond,
+            # where utime and stime count ticks of 10 ms.
+            total += time.clock_gettime((~pid << 3) | 2)
+        except OSError:
+            total += (int(fields[11]) + int(fields[12])) / _TICK
     return total
 
 

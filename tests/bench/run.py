@@ -71,44 +71,67 @@ class Product:
     command: tuple[str, ...]
 
     @contextlib.contextmanager
-    def home(self, upstream: int) -> Iterator[tuple[int, dict[str, str], Path]]:
-        """Make a private home with a configuration; yields port, environment and folder."""
+    def home(self, upstream: int, **more: Any) -> Iterator[tuple[int, dict[str, str], Path]]:
+        """Make a private home with a configuration, changed by `more`; yields port, environment and folder."""
         with tempfile.TemporaryDirectory(prefix="ccr-bench-") as name:
             home = Path(name)
             folder = home / ".claude-code-router"
             folder.mkdir()
             port = process.free_port()
-            (folder / "config.json").write_text(json.dumps(configuration(port, upstream), indent=2))
+            (folder / "config.json").write_text(json.dumps({**configuration(port, upstream), **more}, indent=2))
             yield port, process.own_environment(home, CCR_HOME=str(folder)), home
 
     @contextlib.contextmanager
-    def started(self, upstream: int) -> Iterator[tuple[Running, dict[str, str]]]:
+    def started(self, upstream: int, *options: str, **more: Any) -> Iterator[tuple[Running, dict[str, str]]]:
         """Start it in a private home; yields the running server and its environment."""
+        command = [*self.command, "start", *options]
         with (
-            self.home(upstream) as (port, environment, home),
-            process.server(self.name, [*self.command, "start"], port, environment, home / "out.txt") as running,
+            self.home(upstream, **more) as (port, environment, home),
+            process.server(self.name, command, port, environment, home / "out.txt") as running,
         ):
             yield running, environment
 
 
 def configuration(port: int, upstream: int) -> JSON:
-    """Return the configuration: one provider of each dialect, both at the stand-in, the request log on."""
-    address = f"http://127.0.0.1:{upstream}"
+    """Return the configuration: a provider of each dialect, all at the stand-in, the request log on."""
     return {
         "PORT": port,
         "LOG": True,
-        "Providers": [
-            {"name": "oai", "api_base_url": f"{address}/v1/chat/completions", "api_key": "k", "models": ["m"]},
-            {
-                "name": "ant",
-                "api_base_url": f"{address}/v1/messages",
-                "api_key": "k",
-                "models": ["m"],
-                "transformer": {"use": ["Anthropic"]},
-            },
-        ],
+        "Providers": providers(upstream)[:2],
         "Router": {"default": "oai,m"},
     }
+
+
+def providers(upstream: int) -> list[JSON]:
+    """Return a provider of each dialect, and one whose requests and answers two transformers work on."""
+    address = f"http://127.0.0.1:{upstream}"
+    chat = f"{address}/v1/chat/completions"
+    return [
+        {"name": "oai", "api_base_url": chat, "api_key": "k", "models": ["m"]},
+        {
+            "name": "ant",
+            "api_base_url": f"{address}/v1/messages",
+            "api_key": "k",
+            "models": ["m"],
+            "transformer": {"use": ["Anthropic"]},
+        },
+        {"name": "res", "api_base_url": f"{address}/v1/responses", "api_key": "k", "models": ["m"]},
+        {
+            "name": "gem",
+            "api_base_url": f"{address}/v1beta/models/",
+            "api_key": "k",
+            "models": ["m"],
+            "transformer": {"use": ["gemini"]},
+        },
+        {
+            "name": "two",
+            "api_base_url": chat,
+            "api_key": "k",
+            "models": ["m"],
+            # The one walks the whole request, the other looks into every piece of text of the answer.
+            "transformer": {"use": ["cleancache", "extrathinktag"]},
+        },
+    ]
 
 
 @attrs.define
@@ -176,9 +199,9 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def ratio(found: dict[str, list[JSON]], name: str, key: str) -> float:
-    """Return the median over the rounds of a figure divided by the relay's in the same round."""
-    return median([mine[key] / relay[key] for mine, relay in zip(found[name], found[RELAY], strict=True)])
+def ratio(found: dict[str, list[JSON]], name: str, key: str, unit: str = RELAY) -> float:
+    """Return the median over the rounds of a figure divided by that of the relay, or of `unit`, in the same round."""
+    return median([mine[key] / other[key] for mine, other in zip(found[name], found[unit], strict=True)])
 
 
 # --- scenarios: each returns {program: {figure: number}} ----------------------------------------------
@@ -186,17 +209,33 @@ def ratio(found: dict[str, list[JSON]], name: str, key: str) -> float:
 
 def burst(bench: Bench) -> JSON:
     """CPU per request and requests per second: 16 at once, 60 kB requests, 200-event answers without delay."""
-    return _burst(bench, bench.shape(events=200))
+    return _burst(bench, bench.shape(events=200), bench.targets)
 
 
 def flushed(bench: Bench) -> JSON:
     """The same, but the provider writes each of the 200 events by itself, as fast as it can."""
-    return _burst(bench, bench.shape(events=200, writes=0))
+    return _burst(bench, bench.shape(events=200, writes=0), bench.targets)
 
 
-def _burst(bench: Bench, shape: JSON) -> JSON:
+def dialects(bench: Bench) -> JSON:
+    """The load of `flushed` towards a provider of each other dialect, and with two transformers in the chain."""
+    if bench.product is None:
+        return {}
+    several = providers(bench.upstream.port)
+    with bench.product.started(bench.upstream.port, Providers=several) as (running, _):
+        chat = Target("translated (OpenAI chat)", running, "oai,m")
+        others = [
+            Target("translated (OpenAI Responses)", running, "res,m"),
+            Target("translated (Gemini)", running, "gem,m"),
+            Target("two transformers (OpenAI chat)", running, "two,m"),
+        ]
+        found = _burst(bench, bench.shape(events=200, writes=0), [chat, *others], chat.name)
+    return {name: {key.replace("relay", "chat"): value for key, value in each.items()} for name, each in found.items()}
+
+
+def _burst(bench: Bench, shape: JSON, targets: Sequence[Target], unit: str = RELAY) -> JSON:
     count = bench.often(480, 128)
-    for target in bench.targets:
+    for target in targets:
         bench.load(target, **shape, requests=64)
 
     def one(target: Target, number: int) -> JSON:
@@ -213,16 +252,16 @@ def _burst(bench: Bench, shape: JSON) -> JSON:
             "load_share": result["own_cpu_share"],
         }
 
-    found = bench.rounds(bench.often(9, 3), bench.targets, one)
+    found = bench.rounds(bench.often(9, 3), targets, one)
     return {
         target.name: {
             "CPU ms/request": median([each["cpu_ms"] for each in found[target.name]]),
-            "x relay": ratio(found, target.name, "cpu_ms"),
+            "x relay": ratio(found, target.name, "cpu_ms", unit),
             "requests/s": median([each["per_second"] for each in found[target.name]]),
             "whole answer ms": median([each["whole_ms"] for each in found[target.name]]),
             "generator CPU": median([each["load_share"] for each in found[target.name]]),
         }
-        for target in bench.targets
+        for target in targets
     }
 
 
@@ -293,6 +332,90 @@ def first(bench: Bench) -> JSON:
 
 def _first_byte(bench: Bench, load: JSON, target: Target, number: int) -> JSON:
     return bench.load(target, clients=1, **load)["first_byte_ms"] or {"p50": 0.0, "p90": 0.0}
+
+
+def long(bench: Bench) -> JSON:
+    """What the rule `long-context` adds to the first event: 1 MB of conversation that grows by a message each time."""
+    if bench.product is None:
+        return {}
+    off = {"default": "oai,m"}
+    on = {**off, "longContext": "ant,m", "longContextThreshold": 10**9}
+    with (
+        bench.product.started(bench.upstream.port, Router=off) as (plain, _),
+        bench.product.started(bench.upstream.port, Router=on) as (counting, _),
+    ):
+        targets = [Target("no rule asks for a count", plain), Target("the rule counts", counting)]
+        count, rounds = bench.often(15, 8), bench.often(7, 3)
+        shape = bench.shape(events=20)
+        firsts = {
+            target.name: bench.load(target, **shape, grow=True, requests=1, clients=1, body_bytes=1_000_000)
+            for target in targets
+        }
+        load = {**shape, "grow": True, "requests": count, "clients": 1, "body_bytes": 1_000_000}
+
+        def one(target: Target, number: int) -> JSON:
+            first: JSON = bench.load(target, **load, first_number=1 + number * count)["first_byte_ms"]
+            return first
+
+        found = bench.rounds(rounds, targets, one)
+    unit = targets[0].name
+    return {
+        target.name: {
+            "first request ms": firsts[target.name]["first_byte_ms"]["p50"],
+            "grown: ms": median([each["p50"] for each in found[target.name]]),
+            "grown: more ms": median(
+                [mine["p50"] - other["p50"] for mine, other in zip(found[target.name], found[unit], strict=True)]
+            ),
+            "p90 more ms": median(
+                [mine["p90"] - other["p90"] for mine, other in zip(found[target.name], found[unit], strict=True)]
+            ),
+        }
+        for target in targets
+    }
+
+
+def workers(bench: Bench) -> JSON:
+    """The load of `flushed`, translated, 32 at once, with one worker and with two: requests/s, and whose time it took.
+
+    The generator and the stand-in need their share of the same cores.  What two workers can do where there are cores
+    enough follows from processor time: as many requests as the busiest of them has time for.
+    """
+    if bench.product is None:
+        return {}
+    with contextlib.ExitStack() as stack:
+        targets = []
+        for number in (1, 2):
+            started = bench.product.started(bench.upstream.port, "--workers", str(number))
+            running, _ = stack.enter_context(started)
+            targets.append(Target(f"{number} worker{'s' if number > 1 else ''}", running, "oai,m"))
+        shape = bench.shape(events=200, writes=0)
+        count = bench.often(640, 256)
+        for target in targets:
+            bench.load(target, **shape, requests=128, clients=32)
+
+        def one(target: Target, number: int) -> JSON:
+            tree = process.tree(target.server.pid)
+            before = [process.cpu_seconds_of(pid) for pid in tree]
+            result = bench.load(target, **shape, requests=count, clients=32, first_number=number * count)
+            spent = [process.cpu_seconds_of(pid) - then for pid, then in zip(tree, before, strict=True)]
+            return {
+                "per_second": result["per_second"],
+                "cpu_ms": sum(spent) * 1000 / count,
+                "busiest_ms": max(spent) * 1000 / count,
+            }
+
+        found = bench.rounds(bench.often(9, 3), targets, one)
+    unit = targets[0].name
+    return {
+        target.name: {
+            "requests/s": median([each["per_second"] for each in found[target.name]]),
+            "x one": ratio(found, target.name, "per_second", unit),
+            "CPU ms/request": median([each["cpu_ms"] for each in found[target.name]]),
+            "busiest CPU ms/request": median([each["busiest_ms"] for each in found[target.name]]),
+            "x one, by CPU": 1 / ratio(found, target.name, "busiest_ms", unit),
+        }
+        for target in targets
+    }
 
 
 def memory(bench: Bench) -> JSON:
@@ -483,6 +606,9 @@ SCENARIOS: dict[str, Callable[[Bench], JSON]] = {
     "flushed": flushed,
     "paced": paced,
     "first": first,
+    "dialects": dialects,
+    "long": long,
+    "workers": workers,
     "startup": startup,
     "memory": memory,
     "soak": soak,
@@ -533,6 +659,14 @@ def _node_ccr(program: str, upstream: int) -> Iterator[list[Target]]:
 
 
 PEERS = {"nginx": _nginx, "node-ccr": _node_ccr}
+
+
+def _program(peer: str) -> str | None:
+    """Where a peer is installed; None if it is not."""
+    if peer == "node-ccr":
+        path = node.program(node.ROUTER_VERSION)
+        return shlex.quote(str(path)) if path is not None else None
+    return shutil.which(peer)
 
 
 # --- the command --------------------------------------------------------------------------------------
@@ -595,7 +729,10 @@ def main() -> None:
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop", help="event loop of the relay")
     parser.add_argument("--writes", type=int, default=8, help="writes in which an answer without delay arrives")
     parser.add_argument(
-        "--peer", action="append", default=[], metavar="NAME[=COMMAND]", help=f"also measure {', '.join(PEERS)}"
+        "--peer",
+        action="append",
+        metavar="NAME[=COMMAND]",
+        help=f"measure these beside it ({', '.join(PEERS)}; without the option those that are installed), or 'none'",
     )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
@@ -616,20 +753,22 @@ def main() -> None:
                 Target("ccr pass-through", running, "ant,m"),
                 Target("ccr translated", running, "oai,m"),
             ]
-        for peer in given.peer:
+        peers = given.peer if given.peer is not None else [name for name in PEERS if _program(name)]
+        for peer in peers if peers != ["none"] else []:
             name, _, command = peer.partition("=")
             if name not in PEERS:
                 parser.error(f"unknown peer {name!r}: choose from {', '.join(PEERS)}")
-            program = command or shutil.which(name)
+            program = command or _program(name)
             if not program:
-                parser.error(f"{name} is not on PATH: give its command as --peer {name}=COMMAND")
+                parser.error(f"{name} is not installed here: give its command as --peer {name}=COMMAND")
             targets += stack.enter_context(PEERS[name](program, upstream.port))
         bench = Bench(upstream, relay, product, targets, environment, given.quick, given.writes)
         print(", ".join(f"{key}: {value}" for key, value in about.items()))
         for name in given.only or SCENARIOS:
             print(f"… {name}", file=sys.stderr)
             report["scenarios"][name] = SCENARIOS[name](bench)
-            print(table(f"{name} — {SCENARIOS[name].__doc__}", report["scenarios"][name]), flush=True)
+            about_it = (SCENARIOS[name].__doc__ or "").partition("\n")[0]
+            print(table(f"{name} — {about_it}", report["scenarios"][name]), flush=True)
         report["errors"] = bench.errors
     if given.json:
         given.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")

@@ -22,7 +22,7 @@ import attrs
 import httptools
 
 from . import serving
-from .payload import PATHS, Answer, answer
+from .payload import GEMINI, PATHS, Answer, answer
 
 
 @attrs.frozen
@@ -129,7 +129,8 @@ class Connection(asyncio.Protocol):
         path, _, query = self.url.partition(b"?")
         dialect = PATHS.get(path.decode())
         if dialect and self.parser.get_method() == b"POST":
-            self._answer_model_call(dialect, query)
+            streams = path.endswith(b":streamGenerateContent") if dialect == GEMINI else None
+            self._answer_model_call(dialect, query, streams)
         elif path == b"/control":
             if b"reset" in query:
                 self.state.reset()
@@ -150,14 +151,14 @@ class Connection(asyncio.Protocol):
         if not self.keep_alive:
             self.transport.close()
 
-    def _answer_model_call(self, dialect: str, query: bytes) -> None:
+    def _answer_model_call(self, dialect: str, query: bytes, streams: bool | None) -> None:
         body = b"".join(self.body)
         self.body = []
         shape = self.state.shape.changed(query)
         self.state.began(len(body))
         self.answering = True
         found = answer(dialect, shape.events, shape.size)
-        if not _wants_stream(body):
+        if not (_wants_stream(body) if streams is None else streams):
             self._write([found.plain], shape.events)
         elif shape.delay:
             self.transport.write(found.head + found.steps[0])

@@ -714,7 +714,8 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot read {path}: it is not UTF-8 text (byte {error.start})") from error
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+        step = f"; make it readable with: chmod u+r {path}" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}{step}") from error
 
 
 def parse(text: str, path: Path) -> Document:

@@ -310,7 +310,7 @@ def blocked(host: str, port: int) -> str | None:
 
 def _holder(host: str, port: int) -> str:
     pid = listener(port)
-    health = probe(host, port)
+    health = probe(host, port, timeout=1)
     if health is not None and health.get("status") == "ok":
         version = health.get("version")
         who = f"another router{f', ccr {version}' if version else ''}"

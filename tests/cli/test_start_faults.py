@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -93,6 +94,21 @@ def unusable(ccr: Any, request: Any) -> Mapping[str, str]:
     return {"CCR_HOME": str(ccr.root / "file" / "ccr")}
 
 
+def no_rights(*parts: str) -> Callable[[Any, Any], None]:
+    """Something in HOME, or HOME itself, that the user has no right to look at."""
+
+    def make(ccr: Any, request: Any) -> None:
+        config(ccr)
+        (ccr.root / "home").joinpath(*parts).chmod(0)
+
+    return make
+
+
+def not_a_file(ccr: Any, request: Any) -> None:
+    """A folder where the configuration should be."""
+    (ccr.folder / "config.json").mkdir(parents=True)
+
+
 def locked(ccr: Any, request: Any) -> None:
     """A folder where the state file should be written."""
     config(ccr)
@@ -122,6 +138,14 @@ FAULTS = {
     "plugin that is needed": Fault(
         'no transformer "broken"', "plugin third-broken 1.0 failed: RuntimeError: no luck", plugin
     ),
+    "folder without rights": Fault(
+        r"cannot use the folder .*: .*(not readable|Permission denied)", "CCR_HOME", no_rights(".claude-code-router")
+    ),
+    "home without rights": Fault(r"cannot use the folder .*: Permission denied", "CCR_HOME", no_rights()),
+    "configuration without rights": Fault(
+        r"cannot read .*config\.json: Permission denied", r"chmod u\+r", no_rights(".claude-code-router", "config.json")
+    ),
+    "configuration that is no file": Fault(r"cannot read .*config\.json: Is a directory", "config.json", not_a_file),
     "folder": Fault("cannot use the folder", "CCR_HOME names another", unusable),
     "state file": Fault(r"cannot write .*run\.json", "run.json", locked),
     "port in the environment": Fault(
@@ -149,6 +173,9 @@ def run(ccr: Any, words: tuple[str, ...], env: Mapping[str, str], limit: bool) -
     command = [sys.executable, "-m", "ccr_core.cli", *words]
     if limit:
         command = ["bash", "-c", f"ulimit -f 0; exec {shlex.join(command)}"]
+    if os.geteuid() == 0:
+        # Otherwise the rights of files mean nothing to it.
+        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     return subprocess.run(
         command, env={**ccr.env, **env}, cwd=ccr.root, capture_output=True, text=True, timeout=60, check=False, input=""
     )
@@ -165,6 +192,9 @@ def test_fault(ccr: Any, request: pytest.FixtureRequest, name: str, command: str
     env = fault.make(ccr, request) or {}
     before = files(ccr.root / "home")
     done = run(ccr, COMMANDS[command], env, fault.limit)
+    for path in (ccr.root / "home", ccr.folder, ccr.folder / "config.json"):
+        if path.exists():
+            path.chmod(0o700)
 
     assert fault.code == done.returncode, done.stdout + done.stderr
     assert re.search(fault.cause, done.stderr), done.stderr

@@ -174,7 +174,8 @@ def __getattr__(name: str) -> Any:
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
+    if not importlib.import_module(f"{__name__}.deprecated").warn(name):
+        globals()[name] = value
     return value
 
 

@@ -13,10 +13,12 @@ the reason; all other plugins work on.  Two plugins that offer the same name are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import pluggy
 
+from ccr_core import deprecated
 from ccr_core.dialect import Dialect, Ingress
 from ccr_core.spec import (
     AuthSpec,
@@ -32,8 +34,15 @@ from ccr_core.spec import (
     TransformerSpec,
 )
 
-hookspec = pluggy.HookspecMarker("ccr")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_specification = pluggy.HookspecMarker("ccr")
 hookimpl = pluggy.HookimplMarker("ccr")
+
+
+def hookspec(function: F) -> F:
+    """Mark a function as a hook; who implements one that is retired is warned (:mod:`ccr_core.deprecated`)."""
+    return _specification(function, warn_on_impl=deprecated.warning_for(function.__name__))
 
 
 @hookspec

@@ -23,6 +23,7 @@ SANS_IO = (
     "auth",
     "catalogue",
     "checks",
+    "deprecated",
     "dialect",
     "errors",
     "events",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from ccr_core.auth import Call, OfferedModel, Token
+from ccr_core.auth import Call, OfferedModel
 from ccr_core.dialect import WireRequest
 from ccr_core.errors import AuthError, UpstreamError
 from ccr_core.messages import JSON

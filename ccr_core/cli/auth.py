@@ -18,99 +18,38 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ccr_core.cli.output import emit, fail, note, paint, table
-from ccr_core.errors import AuthError, CcrError
+from ccr_core.errors import CcrError
 from ccr_core.login import Front
 
 if TYPE_CHECKING:
-    from ccr_core.accounts import Account, Accounts
-    from ccr_core.auth import Auth
-    from ccr_core.config import Config
-    from ccr_core.plugins import Registry
-    from ccr_core.spec import AuthSpec
-    from ccr_core.tokenstore import TokenStore
+    from ccr_core.signins import SignIns
 
 PASTE_AFTER = 15.0
 """Seconds after which the terminal offers that the address is pasted."""
 
 
-class _Place:
+def _place() -> SignIns:
     """Configuration, plugins and store, as the commands need them."""
+    from ccr_core.config import find, from_document, load
+    from ccr_core.plugins import load as load_plugins
+    from ccr_core.signins import SignIns
 
-    def __init__(self) -> None:
-        from ccr_core.config import Problems, find, from_document, load
-        from ccr_core.plugins import load as load_plugins
-        from ccr_core.runtime import make_store
-
-        self.config: Config = load() if find().path is not None else from_document({})
-        with contextlib.redirect_stdout(sys.stderr):
-            self.registry: Registry = load_plugins(disabled=self.config.disabled_plugins)
-        problems = Problems()
-        store = make_store(self.config, self.registry, problems)
-        problems.raise_if_any(self.config.source)
-        assert store is not None
-        self.store: TokenStore = store
-
-    def specs(self) -> dict[str, AuthSpec]:
-        """The ways to sign in, by name."""
-        return {name: contributed.value for name, contributed in sorted(self.registry.auth.items())}
-
-    def spec(self, provider: str) -> AuthSpec:
-        """One way to sign in; raise ``CcrError`` with the known ones."""
-        from ccr_core.config import did_you_mean
-
-        specs = self.specs()
-        if provider not in specs:
-            known = ", ".join(specs) or "none is installed"
-            near = did_you_mean(provider, specs)
-            raise CcrError(f'no sign-in "{provider}"{near}; there are: {known}{self.registry.failed()}')
-        return specs[provider]
-
-    def auth(self, provider: str) -> Auth[Any]:
-        """The code of one way to sign in."""
-        from ccr_core.config import Problems
-        from ccr_core.runtime import make_auth
-
-        problems = Problems()
-        auth = make_auth(provider, self.config, self.registry, problems)
-        problems.raise_if_any(self.config.source)
-        assert auth is not None
-        return auth
-
-    def accounts(self, provider: str) -> Accounts:
-        """The accounts of one provider, ready to be used."""
-        from ccr_core.accounts import Accounts
-
-        return Accounts(self.spec(provider), self.auth(provider), self.store, http=self.http)
-
-    def http(self, proxy: str | None = None) -> Any:
-        """What sends requests to login services."""
-        from ccr_core.login import Http
-
-        return Http(proxy or self.config.proxy_url, self.config.no_proxy)
-
-    def stored(self, provider: str | None = None) -> list[Account]:
-        """The accounts that are kept: all, or those of one provider."""
-        from ccr_core.accounts import accounts_of
-
-        providers = self.store.read()
-        return [
-            account
-            for name in sorted(providers)
-            if provider in (None, name)
-            for account in accounts_of(providers, name)
-        ]
+    config = load() if find().path is not None else from_document({})
+    with contextlib.redirect_stdout(sys.stderr):
+        registry = load_plugins(disabled=config.disabled_plugins)
+    return SignIns(config, registry)
 
 
 def _complete_provider(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     try:
-        return [name for name in _Place().specs() if name.startswith(incomplete)]
+        return [name for name in _place().specs() if name.startswith(incomplete)]
     except CcrError:
         return []
 
 
 def _complete_account(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     try:
-        found = _Place().stored(ctx.params.get("provider"))
+        found = _place().stored(ctx.params.get("provider"))
     except CcrError:
         return []
     return [account.id for account in found if account.id.startswith(incomplete)]
@@ -165,7 +104,7 @@ def login(
 
     Exit code: 0 when you are signed in, or nothing is to be done; 1 otherwise.
     """
-    place = _Place()
+    place = _place()
     if provider is None:
         print("usage: ccr auth login PROVIDER")
         table(("PROVIDER", "WHAT"), [(name, spec.summary) for name, spec in place.specs().items()])
@@ -227,10 +166,7 @@ def logout(provider: str, account: str | None, everyone: bool) -> int:
 
     Exit code: 0, also when nobody was signed in.
     """
-    from ccr_core.login import quietly
-    from ccr_core.tokenstore import remove
-
-    place = _Place()
+    place = _place()
     found = [each for each in place.stored(provider) if account in (None, each.id)]
     if not found:
         print(f"nobody is signed in to {provider}" + (f" as {account}" if account else ""))
@@ -239,14 +175,9 @@ def logout(provider: str, account: str | None, everyone: bool) -> int:
         ids = ", ".join(each.id for each in found)
         return fail(f"{provider} has several accounts ({ids}); name one with --account, or all with --all", 2)
     for each in found:
-        if provider in place.specs() and each.kind == "oauth":
-            try:
-                told = quietly(place.auth(provider).revoke(each.token), place.http(each.proxy))
-                if told:
-                    note(told)
-            except CcrError as error:
-                note(f"note: the vendor could not be told: {error.message}")
-        remove(place.store, provider, each.id)
+        told = place.sign_out(each)
+        if told:
+            note(told)
         print(f"signed out of {provider} (account {each.id})")
     return 0
 
@@ -263,8 +194,8 @@ def list_(as_json: bool) -> int:
 
     Exit code: 0, also when there is none.
     """
-    place = _Place()
-    rows = _rows(place, None)
+    place = _place()
+    rows = place.rows()
     if as_json:
         emit({"accounts": rows, "store": place.store.where()})
         return 0
@@ -288,10 +219,10 @@ def status(provider: str | None, account: str | None, usage: bool, as_json: bool
 
     Exit code: 0; with a provider 1 if none of its accounts can be used.
     """
-    place = _Place()
+    place = _place()
     if provider is not None and provider not in place.store.read():
         place.spec(provider)  # or it is misspelt
-    rows = [row for row in _rows(place, provider) if account in (None, row["account"])]
+    rows = [row for row in place.rows(provider) if account in (None, row["account"])]
     if usage:
         for row in rows:
             if row["type"] == "oauth" and row["provider"] in place.specs():
@@ -328,8 +259,8 @@ def models(provider: str, account: str | None, as_json: bool) -> int:
     """
     import attrs
 
-    place = _Place()
-    found = asyncio.run(_ask(place, provider, account, lambda scheme, token: scheme.models(token)))
+    place = _place()
+    found = asyncio.run(place.ask(provider, account, lambda scheme, token: scheme.models(token)))
     if as_json:
         emit({"provider": provider, "models": [attrs.asdict(model) for model in found]})
         return 0
@@ -347,44 +278,15 @@ def models(provider: str, account: str | None, as_json: bool) -> int:
     return 0
 
 
-async def _ask(place: _Place, provider: str, account: str | None, flow: Callable[[Any, Any], Any]) -> Any:
-    """Run a flow of a provider with a token that is fresh."""
-    from ccr_core.login import quietly
-
-    accounts = place.accounts(provider)
-    keys = accounts.keys()
-    key = next((key for key in keys if account in (None, key.id)), None)
-    if key is None and account is not None:
-        raise AuthError(f"{provider} has no account {account}; ccr auth list shows them")
-    key = await accounts.fresh(key)
-    scheme, http = accounts.auth, place.http()
-    return await asyncio.to_thread(quietly, flow(scheme, key.token if key else None), http)
-
-
-async def _usage(place: _Place, provider: str, account: str) -> list[dict[str, Any]]:
+async def _usage(place: SignIns, provider: str, account: str) -> list[dict[str, Any]]:
     import attrs
 
     try:
-        found = await _ask(place, provider, account, lambda scheme, token: scheme.usage(token))
+        found = await place.ask(provider, account, lambda scheme, token: scheme.usage(token))
     except CcrError as error:
         note(f"note: {provider} {account}: {error.message}")
         return []
     return [attrs.asdict(window) for window in found]
-
-
-def _rows(place: _Place, provider: str | None) -> list[dict[str, Any]]:
-    """The accounts for people and programs; nothing in it is secret."""
-    from ccr_core.accounts import described
-
-    now = time.time()
-    specs = place.specs()
-    stored = place.store.read()
-    return [
-        described(
-            account, specs.get(account.provider), now, stored[account.provider]["accounts"][account.id].get("key")
-        )
-        for account in place.stored(provider)
-    ]
 
 
 _COLOURS: Mapping[str, str] = {"active": "green", "refreshable": "green", "cooling": "yellow", "needs_login": "red"}

@@ -201,9 +201,8 @@ async def offered(runtime: Runtime, each: Provider, account: str | None = None) 
         if key is None and account is not None:
             raise AuthError(f"{each.name} has no account {account}")
         key = await accounts.fresh(key)
-        return list(
-            await asyncio.to_thread(quietly, accounts.auth.models(key.token if key else Token(access="")), http)
-        )
+        token: Any = key.token if key else None  # where requests go out without an account there is none
+        return list(await asyncio.to_thread(quietly, accounts.auth.models(token), http))
     key = next(iter(each.keys), None)
     found: UpstreamError | None = None
     for url in _lists(each):

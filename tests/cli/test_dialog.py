@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from terminals import CTRL_C, DOWN, ENTER, Terminal
+from terminals import CTRL_C, DOWN, ENTER, ESCAPE, Terminal
 
 
 @pytest.fixture
@@ -92,6 +92,74 @@ def test_add_a_provider_from_a_preset(ccr: Any, terminal: Terminal) -> None:
     assert f"deepseek,{added['models'][0]}" == written(ccr)["Router"]["background"]
 
 
+def test_add_a_provider_by_its_address(ccr: Any, terminal: Terminal) -> None:
+    """Any service can be added: name, address, key and models are asked for; the key that is typed is not shown."""
+    terminal.press(DOWN, DOWN, ENTER)
+    terminal.until("Which service?")
+    terminal.press(ENTER)
+    terminal.until("What shall it be called?")
+    terminal.press(*"up", ENTER)
+    terminal.until("there is a provider up already")
+    terminal.press(*"per", ENTER)
+    terminal.until("What is the address of its API?")
+    terminal.press(*"nowhere", ENTER)
+    terminal.until("https://")
+    terminal.press(*["\x7f"] * 7, *"http://127.0.0.1:1/v1/chat/completions", ENTER)
+    terminal.until("Where is its key?")
+    terminal.press(DOWN, ENTER)
+    terminal.until("The key:")
+    terminal.press(*"sk-typed", ENTER)
+    terminal.until("Which models?")
+    terminal.press(*"one, two", ENTER)
+    terminal.until("Shall a route lead to upper,one?")
+    terminal.press("n")
+    terminal.until("whether it works?")
+    terminal.press("y")
+    terminal.until("upper,one fails")
+    terminal.until("What now?")
+    expected = {
+        "name": "upper",
+        "api_base_url": "http://127.0.0.1:1/v1/chat/completions",
+        "api_key": "sk-typed",
+        "models": ["one", "two"],
+    }
+    assert expected == written(ccr)["Providers"][2]
+    assert "sk-typed" not in terminal.output
+
+
+def test_add_an_account(ccr: Any, terminal: Terminal) -> None:
+    """A provider with a sign-in needs no key: what is to be done next is said."""
+    terminal.press(*[DOWN] * 3, ENTER)
+    terminal.until("Whose account?")
+    terminal.press(*"copilot", ENTER)
+    terminal.until("What shall the provider be called?")
+    terminal.press(ENTER)
+    terminal.until("Which models shall be listed?")
+    terminal.press(ENTER)
+    terminal.until("To sign in: ccr auth login copilot")
+    terminal.until("Shall a route lead to copilot,")
+    terminal.press("n")
+    terminal.until("What now?")
+    added = written(ccr)["Providers"][2]
+    assert ("copilot", "oauth", "copilot") == (added["name"], added["auth_type"], added["oauth_provider"])
+    assert "api_key" not in added
+
+
+def test_remove_a_route(ccr: Any, terminal: Terminal) -> None:
+    """A route that is set can be taken away again."""
+    for keys in ([*"othe", ENTER], [*"(no model", ENTER]):
+        terminal.press(ENTER)
+        terminal.until("Which route?")
+        terminal.press(*"image", ENTER)
+        terminal.until("Which model for image?")
+        terminal.press(*keys)
+        if keys[0] == "o":
+            terminal.until("Which level of reasoning?")
+            terminal.press(ENTER)
+        terminal.until("What now?")
+    assert {"default": "up,m"} == written(ccr)["Router"]
+
+
 def test_try_a_provider(ccr: Any, terminal: Terminal) -> None:
     """A small request is sent, and the dialog says how it fared and goes on."""
     terminal.press(*[DOWN] * 4, ENTER)
@@ -118,6 +186,7 @@ ASKING = {
         {"id": "more", "type": "confirm", "label": "More?"},
         {"id": "tries", "type": "number", "label": "Tries", "max": 9, "when": {"field": "more", "value": True}},
         {"id": "words", "type": "multiselect", "label": "Words", "options": ["a", "b"], "required": False},
+        {"id": "long", "type": "editor", "label": "Text", "required": False},
         {"id": "note", "type": "input", "label": "Note", "placeholder": "anything", "required": False},
     ],
     "Providers": [
@@ -155,6 +224,8 @@ def up_to_the_last(terminal: Terminal) -> None:
     terminal.press("\x7f", ENTER)
     terminal.until("Words")
     terminal.press(DOWN, " ", ENTER)
+    terminal.until("Text")
+    terminal.press(*"one", ENTER, *"two", ESCAPE, ENTER)  # more than one line: Escape and Enter end it
     terminal.until("Note")
     terminal.press(ENTER)
 
@@ -170,7 +241,7 @@ def test_questions_of_a_preset(ccr: Any, asking: Terminal) -> None:
     assert 0 == asking.wait()
     kept = json.loads((ccr.folder / "presets" / "asking" / "manifest.json").read_text())["userValues"]
     expected = {"vendor": "two", "model": "z", "key": "sk-typed", "more": True, "tries": 1, "words": ["b"], "note": ""}
-    assert expected == kept
+    assert {**expected, "long": "one\ntwo"} == kept
 
 
 def test_no_is_no(ccr: Any, asking: Terminal) -> None:

@@ -534,6 +534,7 @@ class ProviderConfig:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     tokenizer: Mapping[str, Any] | None = None
+    first_byte_s: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
     enabled: bool = True
     api_keys: tuple[ApiKey, ...] = attrs.field(default=(), metadata={"key": None})
     model_info: Mapping[str, ModelInfo] = attrs.field(factory=dict, metadata={"key": None})

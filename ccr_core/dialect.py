@@ -155,7 +155,8 @@ class Dialect:
 
         It is for refusals that name no field which the request can do without: thinking, mostly, that was encrypted
         or signed for another account or with a key that is gone, and that the client replays with every turn.
-        ``body`` is what was sent.  Nothing of it is remembered.
+        ``body`` is what was sent.  If it is answered then, the same ``error`` is given again with later requests that
+        hold the same thinking, before they are sent.
         """
         return None
 

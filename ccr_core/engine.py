@@ -22,6 +22,7 @@ import itertools
 import logging
 import random
 import time
+from collections import Counter as Counted
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ from ccr_core.patience import Patience
 from ccr_core.projects import Projects
 from ccr_core.push import Pipe, Push, Stage
 from ccr_core.routing import Choice, Route, RouteContext, choose
-from ccr_core.runtime import Provider, Runtime
+from ccr_core.runtime import Provider, Runtime, View
 from ccr_core.sequence import Sequencer
 from ccr_core.servertool import Round, ServerTool, ToolCall, ToolContext, ToolResult
 from ccr_core.tokens import Counter, Memo
@@ -87,6 +88,7 @@ class Engine:
         self.projects = Projects()
         self._memos: dict[str, Memo] = {}
         self._running: dict[Runtime, int] = {runtime: 0}
+        self._warming: dict[Runtime, asyncio.Task[None]] = {}
 
     @property
     def health(self) -> Health:
@@ -128,13 +130,22 @@ class Engine:
         self._running[runtime] -= by
         if runtime is not self.runtime and not self._running[runtime]:
             del self._running[runtime]
+            self._warming.pop(runtime, None)
             runtime.watch.close()
+
+    async def warm(self, runtime: Runtime) -> None:
+        """Wait until the catalogues of ``runtime`` are read, which is done once and in a thread: it takes a while."""
+        task = self._warming.get(runtime)
+        if task is None:
+            task = self._warming[runtime] = asyncio.create_task(asyncio.to_thread(runtime.warm))
+        if not task.done():
+            await asyncio.shield(task)
 
     # Routing.
 
     async def route(self, runtime: Runtime, request: Request, tokens: int | None = None) -> Choice:
         """Choose where ``request`` goes, and say why.  ``tokens`` is its size, where that need not be counted."""
-        view = runtime.view(self.projects.overlay(request.hints.session) if request.hints.session else None)
+        view = self._view(runtime, request)
         counted: int | None = None
 
         def context(options: Any, now: Request) -> RouteContext:
@@ -164,6 +175,20 @@ class Engine:
         """
         return (await self._count(runtime, request))[1]
 
+    def _counted_for(self, runtime: Runtime, request: Request) -> Route | None:
+        """The route for whose model a request is counted, before it is known where it goes: the one that it names,
+        else the default of its project or session."""
+        named = runtime.find(request.model)
+        if named is not None:
+            return named
+        default = self._view(runtime, request).router.get("default")
+        return runtime.find(default) if isinstance(default, str) and default else None
+
+    def _view(self, runtime: Runtime, request: Request) -> View:
+        """The rules and the ``Router`` section as the session of ``request`` sees them."""
+        session = request.hints.session
+        return runtime.view(self.projects.overlay(session) if session else None)
+
     async def count_for_client(self, runtime: Runtime, request: Request) -> int:
         """The tokens of ``request`` for a client that asks: the provider's own count where the configuration wants
         that and it can be had, else ours."""
@@ -175,7 +200,7 @@ class Engine:
 
     async def _count_upstream(self, runtime: Runtime, request: Request) -> int | None:
         """What the provider says; ``None`` if it cannot be asked, or does not answer in time."""
-        route = _counted_for(runtime, request)
+        route = self._counted_for(runtime, request)
         if route is None or self.sender is None:
             return None
         provider = runtime.providers[route.provider]
@@ -206,7 +231,7 @@ class Engine:
 
     async def _count(self, runtime: Runtime, request: Request) -> tuple[int, int]:
         """The tokens as the counter has them, and corrected."""
-        route = _counted_for(runtime, request)
+        route = self._counted_for(runtime, request)
         tally = runtime.tally(request.model, route)
         memo = self._memos.get(tally.name)
         if memo is None:
@@ -301,7 +326,7 @@ class Engine:
         if not session or not usage:
             return
         counted = exchange.choice.counted if exchange.choice is not None else None
-        route, answered = _counted_for(runtime, exchange.request), exchange.route
+        route, answered = self._counted_for(runtime, exchange.request), exchange.route
         if counted and route is not None and answered is not None:
             same = (answered.provider, answered.model) == (route.provider, route.model)
             reported = sum(usage.get(field) or 0 for field in INPUT)
@@ -312,6 +337,7 @@ class Engine:
         self.memory.used(session, usage)
 
     async def _serve(self, runtime: Runtime, exchange: Exchange, ingress: Ingress, client: Client) -> None:
+        await self.warm(runtime)
         choice = await self.route(runtime, exchange.request)
         if runtime.watch.wants(observe.Routed):
             exchange.project = self._project(exchange)
@@ -444,7 +470,8 @@ class Engine:
         self, runtime: Runtime, exchange: Exchange, attempt: Attempt, route: Route, key: Key | None
     ) -> Reply:
         """Send an attempt and wait for the head of its answer, for as long as the configuration allows."""
-        seconds = runtime.config.limits.first_byte_s or runtime.config.api_timeout_ms / 1000
+        own = attempt.provider.config.first_byte_s
+        seconds = own or runtime.config.limits.first_byte_s or runtime.config.api_timeout_ms / 1000
         exchange.limits = {}
         try:
             async with asyncio.timeout(seconds):
@@ -468,7 +495,14 @@ class Engine:
         provider = attempt.provider
         accounts = provider.accounts
         wire = attempt.wire()
-        amended = mended = renewed = False
+        amended = renewed = False
+        refusal: UpstreamError | None = None
+        before = self.learned.refusal(provider.name, route.model, attempt.request.messages)
+        without = attempt.mended(before, wire) if before is not None else None
+        mended = without is not None
+        if without is not None:
+            wire = without
+            exchange.note("mended", "sent without thinking that was refused before")
         if accounts is not None:
             key = await accounts.fresh(key)
         while True:
@@ -484,6 +518,8 @@ class Engine:
             if accounts is not None and key is not None:
                 accounts.observe(key, reply.headers)
             if 200 <= reply.status < 300:
+                if refusal is not None:
+                    self.learned.refused(provider.name, route.model, refusal, attempt.request.messages)
                 return reply
             try:
                 refused = WireReply(status=reply.status, headers=reply.headers, body=await _read_all(reply, ERROR_BODY))
@@ -511,7 +547,7 @@ class Engine:
                 if other is None:
                     raise error
                 exchange.note("mended", f"sent again without what was refused: {error.message[:200]}")
-                wire, mended = other, True
+                wire, mended, refusal = other, True, error if isinstance(error, UpstreamError) else None
             exchange.answered(error.status, error.message)
 
     async def _open(self, exchange: Exchange, provider: Provider, wire: WireRequest) -> Reply:
@@ -642,19 +678,14 @@ class Engine:
         return request, taking_part
 
     def _tool_context(self, runtime: Runtime, exchange: Exchange, route: Route) -> ToolContext:
+        router = self._view(runtime, exchange.request).router
+
         async def ask(request: Request, text: str) -> JSON:
             other = runtime.find(text)
             if other is None:
                 raise RoutingError(f'no provider for "{text}"')
-            provider = runtime.providers[other.provider]
-            key = self._key(provider, other.model, request.hints.session, set())
-            attempt = Attempt(runtime, request, other, exchange.id, exchange.note)
-            reply = await self._begin(runtime, exchange, attempt, other, key)
-            try:
-                data = await _read_whole(runtime, attempt, reply)
-                return assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
-            finally:
-                reply.close()
+            scenario = next((name for name, value in router.items() if value == text), "default")
+            return await self._asked(runtime, exchange, request, [other, *_listed(runtime, scenario, other)])
 
         async def fetch(wire: WireRequest) -> WireReply:
             reply = await _post(exchange, wire)
@@ -663,15 +694,53 @@ class Engine:
             finally:
                 reply.close()
 
-        session = exchange.request.hints.session
         return ToolContext(
             target=runtime.providers[route.provider].target(route),
-            router=runtime.view(self.projects.overlay(session) if session else None).router,
+            router=router,
             config=runtime.public,
             ask=ask,
             fetch=fetch,
             note=exchange.note,
         )
+
+    async def _asked(self, runtime: Runtime, exchange: Exchange, request: Request, routes: list[Route]) -> JSON:
+        """The whole answer of the first of ``routes`` that gives one; see :meth:`_in_order` for who is asked first."""
+        first_error: CcrError | None = None
+        for place, route in enumerate(ordered := self._in_order(runtime, exchange, routes)):
+            try:
+                return await self._answer_of(runtime, exchange, request, route)
+            except CcrError as error:
+                first_error = first_error or error
+                if place + 1 == len(ordered) or not _elsewhere(runtime, error):
+                    break
+                exchange.note("fallback", f"{route} failed ({error.status}: {error.message[:200]})")
+        assert first_error is not None
+        raise first_error
+
+    async def _answer_of(self, runtime: Runtime, exchange: Exchange, request: Request, route: Route) -> JSON:
+        """A route's whole answer; its keys are tried one after the other where one is limited or refused."""
+        provider = runtime.providers[route.provider]
+        tried: set[str] = set()
+        while True:
+            key = self._key(provider, route.model, request.hints.session, tried)
+            who = key.id if key is not None else ""
+            attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
+            try:
+                reply = await self._begin(runtime, exchange, attempt, route, key)
+                try:
+                    data = await _read_whole(runtime, attempt, reply)
+                    message = assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
+                finally:
+                    reply.close()
+            except UpstreamError as error:
+                self.health.failed(provider.name, who, error)
+                tried.add(who)
+                if error.status in KEY_FAULTS and any(other.id not in tried for other in provider.keys):
+                    exchange.note("key", f"{provider.name} {who} failed with {error.status}; the next is tried")
+                    continue
+                raise
+            self.health.worked(provider.name, who)
+            return message
 
     def _events(self, attempt: Attempt, data: bytes, streamed: bool) -> list[Event]:
         """The lawful events of an answer of which nothing was passed on while it came."""
@@ -723,8 +792,9 @@ class Engine:
 
         try:
             outputs = 0
+            served: Counted[str] = Counted()
             for number in itertools.count():
-                this = Round(number, frozenset(mine), outputs)
+                this = Round(number, frozenset(mine), outputs, served)
                 streamed = attempt.is_stream(reply.headers)
                 pipe = attempt.row(streamed)
                 events: list[Event] = []
@@ -743,6 +813,8 @@ class Engine:
                     await give(this.ending())
                     break
                 results = await self._run(this.calls, mine, exchange, limits, ping)
+                for result in results:
+                    served.update(result.served)
                 if this.others or number + 1 >= limits.tool_rounds:
                     if not this.others:
                         exchange.note("rounds", f"ended after {number + 1} rounds of the router's tools")
@@ -818,16 +890,14 @@ async def _answer(exchange: Exchange, client: Client, data: bytes) -> None:
 
 def fallbacks(runtime: Runtime, choice: Choice) -> list[Route]:
     """The routes to try when the chosen one fails: those of the scenario, else those of ``default``."""
+    return _listed(runtime, choice.scenario, choice.route)
+
+
+def _listed(runtime: Runtime, scenario: str, but: Route) -> list[Route]:
     lists = runtime.config.fallback
-    named = lists[choice.scenario] if choice.scenario in lists else lists.get("default", ())
-    routes = [route for text in named if (route := runtime.find(text)) is not None and route != choice.route]
+    named = lists[scenario] if scenario in lists else lists.get("default", ())
+    routes = [route for text in named if (route := runtime.find(text)) is not None and route != but]
     return list(dict.fromkeys(routes))
-
-
-def _counted_for(runtime: Runtime, request: Request) -> Route | None:
-    """The route for whose model a request is counted, before it is known where it goes."""
-    default = runtime.config.router.default
-    return runtime.find(request.model) or (runtime.find(default) if default else None)
 
 
 def _needs_tokens(rule: Any) -> bool:

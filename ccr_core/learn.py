@@ -2,14 +2,18 @@
 
 When a 400 or 422 names a parameter that is not supported, or the most that ``max_tokens`` may be, the request is
 corrected and sent once more, and the correction is remembered for that provider and model for some hours.  What the
-request is about (``model``, ``messages``, ``tools`` and the like) is never touched.  Sans-IO; the clock is given.
+request is about (``model``, ``messages``, ``tools`` and the like) is never touched.
+
+Thinking that was signed for somebody else, and that the dialect took out of a refused request, is remembered too, by
+its seals: clients send it again with every turn.  Sans-IO; the clock is given.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +28,9 @@ PROTECTED = frozenset(
 
 HOURS = 6.0
 """How long a correction is remembered."""
+
+SEALS = 4096
+"""Seals of refused thinking that are remembered."""
 
 _NAME = r"[`'\"]?([A-Za-z_][\w.]*)[`'\"]?"
 
@@ -163,12 +170,24 @@ def _camel(name: str) -> str:
     return head + "".join(part.capitalize() for part in rest)
 
 
+def _seals(messages: Sequence[JSON]) -> Iterator[int]:
+    """Digests of what seals the thinking in ``messages``: signatures, and data that only the provider can read."""
+    for message in messages:
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, dict) and block.get("type") in ("thinking", "redacted_thinking"):
+                seal = block.get("signature") or block.get("data")
+                if isinstance(seal, str) and seal:
+                    yield hash(seal)
+
+
 class Learned:
     """Corrections by provider and model, shared by all exchanges and kept over reloads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: dict[tuple[str, str], dict[Correction, float]] = {}
+        self._seals: OrderedDict[tuple[str, str, int], tuple[UpstreamError, float]] = OrderedDict()
 
     def apply(self, provider: str, model: str, body: JSON, note: Callable[[str, Any], None]) -> JSON:
         """``body`` with what is known of ``model`` applied; each change that matters is noted."""
@@ -204,8 +223,28 @@ class Learned:
             for made, until in known.items():
                 yield provider, model, made, until
 
+    def refused(self, provider: str, model: str, error: UpstreamError, messages: Sequence[JSON]) -> None:
+        """Remember that ``error`` was about the thinking in ``messages``, and that without it they were answered."""
+        for seal in _seals(messages):
+            self._seals[provider, model, seal] = (error, self._clock() + HOURS * 3600)
+            if len(self._seals) > SEALS:
+                self._seals.popitem(last=False)
+
+    def refusal(self, provider: str, model: str, messages: Sequence[JSON]) -> UpstreamError | None:
+        """What was said of thinking that ``messages`` hold once more; ``None`` if none of it was refused lately."""
+        if not self._seals:
+            return None
+        now = self._clock()
+        for seal in _seals(messages):
+            error, until = self._seals.get((provider, model, seal), (None, 0.0))
+            if error is not None and until > now:
+                return error
+        return None
+
     def forget(self, provider: str) -> None:
         """The provider is another one now."""
+        for key in [key for key in self._seals if key[0] == provider]:
+            del self._seals[key]
         for who in [who for who in self._known if who[0] == provider]:
             del self._known[who]
 

@@ -109,7 +109,9 @@ class Reload:
         files = files_of(config)
         new = stamps(file for file in files if file not in self._seen)
         self._seen = {file: self._seen[file] if file in self._seen else new[file] for file in files}
-        return build(config, registry)
+        runtime = build(config, registry)
+        runtime.warm()
+        return runtime
 
     def to_json(self) -> dict[str, Any]:
         """How it stands, for ``GET /api/status``."""

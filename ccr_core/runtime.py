@@ -211,6 +211,12 @@ class Runtime:
             rules=tuple(attrs.evolve(rule, options=made.get(rule.spec.name)) for rule in self.rules), router=router
         )
 
+    def warm(self) -> None:
+        """Look up every model that is configured, and one that nobody knows: now all catalogues are read."""
+        for provider in self.providers.values():
+            for model in (*provider.models, ""):
+                provider.facts(model)
+
     def window(self, route: Route) -> int | None:
         """The context window of a route's model in tokens, where it is known."""
         provider = self.providers.get(route.provider)

@@ -150,7 +150,7 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         if self.on_ready is not None:
             self.on_ready()
-        watching = []
+        watching = [asyncio.create_task(self.engine.warm(self.engine.runtime))]
         if self.reload is not None:
             watching.append(asyncio.create_task(self.reload.run()))
             watching.append(asyncio.create_task(self.presets.run()))
@@ -673,13 +673,15 @@ def serve(
     on_ready: Callable[[str, int], None] | None = None,
     again: Callable[[], tuple[Config, Registry]] | None = None,
     post: Post | None = None,
+    on_reload: Callable[[Config], None] | None = None,
 ) -> int:
     """Serve until a signal ends it; give the exit code.
 
     ``on_ready(host, port)`` is called once the socket accepts connections.  ``again`` reads configuration and plugins
-    anew when a file of theirs has changed; without it nothing is reloaded.  Raises ``ConfigError`` before it listens
-    if the configuration cannot be used or the port is taken.  With a ``post`` this is one of several workers: it does
-    not listen, but serves the connections that its supervisor hands to it.
+    anew when a file of theirs has changed; without it nothing is reloaded.  ``on_reload`` gets the configuration that
+    has been taken into service.  Raises ``ConfigError`` before it listens if the configuration cannot be used or the
+    port is taken.  With a ``post`` this is one of several workers: it does not listen, but serves the connections that
+    its supervisor hands to it.
     """
     import uvicorn
 
@@ -688,7 +690,13 @@ def serve(
         log.warning("%s", warning)
     app = create_app(runtime)
     if again is not None:
-        app.reload = Reload(runtime, again, app.swap)
+
+        def use(made: Runtime) -> None:
+            app.swap(made)
+            if on_reload is not None:
+                on_reload(made.config)
+
+        app.reload = Reload(runtime, again, use)
     if config.management.enabled:
         try:
             app.access.token()

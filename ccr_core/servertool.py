@@ -45,11 +45,15 @@ class ToolCall:
 
 @attrs.frozen(kw_only=True)
 class ToolResult:
-    """What a call gave: ``content`` (text, or blocks) for the model, ``shown`` whole blocks for the client."""
+    """What a call gave: ``content`` (text, or blocks) for the model, ``shown`` whole blocks for the client.
+
+    ``served`` is what it adds to the answer's ``usage.server_tool_use``, such as ``{"web_search_requests": 1}``.
+    """
 
     content: str | list[JSON]
     shown: tuple[JSON, ...] = ()
     is_error: bool = False
+    served: Mapping[str, int] = attrs.Factory(dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -92,16 +96,20 @@ class ServerTool(Generic[O]):
 class Round(Push[Event, Event]):
     """One round of an answer: lets pass what is the client's, keeps the calls that are the router's.
 
-    ``number`` counts from 0; ``outputs`` are the output tokens of the rounds before.
+    ``number`` counts from 0; ``outputs`` are the output tokens of the rounds before; ``served`` is what the router's
+    tools have done until now, by the names of ``usage.server_tool_use``.
     """
 
-    def __init__(self, number: int, mine: frozenset[str], outputs: int = 0) -> None:
+    def __init__(
+        self, number: int, mine: frozenset[str], outputs: int = 0, served: Mapping[str, int] | None = None
+    ) -> None:
         self.number = number
         self.calls: list[ToolCall] = []
         self.content: list[JSON] = []
         self.others = False
         self.delta: MessageDelta | None = None
         self.outputs = outputs
+        self.served: Mapping[str, int] = served if served is not None else {}
         self._mine = mine
         self._events: dict[BlockKey, list[Event]] = {}
         self._hidden: set[BlockKey] = set()
@@ -140,8 +148,14 @@ class Round(Push[Event, Event]):
             self.calls.append(call)
 
     def usage(self) -> JSON:
-        """The usage so far: input of this round, output of all."""
+        """The usage so far: input of this round, output of all, and what the tools did."""
         given = dict(self.delta.usage) if self.delta is not None else {}
+        if self.served:
+            own = given.get("server_tool_use")
+            done = dict(own) if isinstance(own, dict) else {}
+            for name, times in self.served.items():
+                done[name] = (done.get(name) or 0) + times
+            given["server_tool_use"] = done
         if "output_tokens" in given or self.outputs:
             given["output_tokens"] = (given.get("output_tokens") or 0) + self.outputs
         return given

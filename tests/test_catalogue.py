@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
 import pytest
-from toy import toy_plugin, toy_runtime
+from toy import FakeSender, ask, call, stream, toy_plugin, toy_runtime
 
 from ccr_core import Catalogue, CatalogueSpec, ModelFacts, Prices, Subject
 from ccr_core.catalogue import KEPT, Facts
 from ccr_core.config import ModelInfo, ProviderConfig
+from ccr_core.reload import Reload
 from ccr_core.routing import Route
+from ccr_core.server import create_app
 
 
 class Saying(Catalogue):
@@ -139,3 +143,78 @@ def test_cost(prices: Prices, usage: dict[str, Any], cost: float | None) -> None
     Tokens cost by their kind; a price that is not known is not 0.
     """
     assert cost == prices.cost(usage)
+
+
+class Slowly(Catalogue):
+    """Remembers in which thread it was made and asked."""
+
+    threads: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        self.threads.append(threading.get_ident())
+
+    def facts(self, subject: Subject) -> ModelFacts | None:
+        self.threads.append(threading.get_ident())
+        return ModelFacts(context=1000)
+
+
+def slowly() -> Any:
+    """A runtime with such a catalogue."""
+    Slowly.threads = []
+    return toy_runtime(toy_plugin(ccr_catalogues=lambda: [CatalogueSpec(name="slowly", factory=Slowly)]))
+
+
+async def test_catalogues_are_read_beside_the_loop() -> None:
+    """
+    Catalogues are made and first asked in a thread, when the server starts: nobody waits for their files.
+    """
+    app = create_app(slowly(), FakeSender())
+    told: list[Any] = []
+    over = asyncio.Event()
+
+    async def receive() -> Any:
+        if told:
+            await over.wait()
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    serving = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+    async with asyncio.timeout(10):
+        while len(Slowly.threads) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    over.set()
+    await serving
+
+    assert 1 + 2 * 2 >= len(Slowly.threads) >= 4
+    assert threading.get_ident() not in Slowly.threads
+
+
+async def test_requests_wait_for_catalogues() -> None:
+    """
+    A request that comes before they are read waits for that, and those after it find everything known.
+    """
+    app = create_app(slowly(), FakeSender(*(stream(b'data: {"text":"a"}\n\ndata: {"end":true}\n\n') for _ in range(6))))
+
+    got = await asyncio.gather(*(call(app, "POST", "/toy", ask(stream=True)) for _ in range(5)))
+    await call(app, "POST", "/toy", ask(stream=True))
+
+    assert {200} == {each.status for each in got}
+    assert 1 == len({*Slowly.threads})
+    assert threading.get_ident() not in Slowly.threads
+    assert 1 + len({("toy", "m"), ("toy", ""), ("spare", "m"), ("spare", "")}) == len(Slowly.threads)
+
+
+def test_a_reload_reads_them_before_it_takes_over() -> None:
+    """
+    A runtime that a reload has built knows its models already.
+    """
+    made = slowly()
+    config, registry = made.config, made.registry
+    reload = Reload(made, lambda: (config, registry), lambda runtime: None)
+
+    asyncio.run(reload.again())
+
+    assert 1 + 4 == len(Slowly.threads)
+    assert threading.get_ident() not in Slowly.threads

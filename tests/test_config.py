@@ -301,6 +301,7 @@ def test_a_provider_entry_arrives_whole() -> None:
                 "options": {"x": 1},
                 "headers": {"h": "v"},
                 "tokenizer": {"default": {"type": "tiktoken"}},
+                "first_byte_s": 90,
                 "enabled": False,
             }
         ],
@@ -325,6 +326,7 @@ def test_a_provider_entry_arrives_whole() -> None:
         options={"x": 1},
         headers={"h": "v"},
         tokenizer={"default": {"type": "tiktoken"}},
+        first_byte_s=90,
         enabled=False,
         where="Providers[0]",
     )

@@ -719,20 +719,25 @@ async def test_thinking_that_is_refused_can_be_left_out(
 async def test_thinking_that_is_refused_is_left_out(
     ccr: Make, upstream: Upstream, one: Format, code: int, words: Any
 ) -> None:
-    """The request is sent again at once, without the thinking; if that is refused too, the client is told."""
+    """
+    The request is sent again at once, without the thinking; if that is refused too, the client is told.  Once it has
+    been answered so, the same thinking is not sent any more.
+    """
     history: list[JSON] = []
     await _turn(ccr, upstream, one, history, 1)
     body = claude_code_request(model=one.route, history=history)
     router = ccr(configuration(ALL), plugins=PLUGINS)
-    upstream.reply(words, code).then.stream(one.answer([text("Good.")]))
-    good = await router.messages(body, headers=claude_code_headers())
     upstream.reply(words, code).then.reply(words, code)
     bad = await router.messages(body, headers=claude_code_headers())
+    upstream.reply(words, code).then.stream(one.answer([text("Good.")]))
+    good = await router.messages(body, headers=claude_code_headers())
+    upstream.stream(one.answer([text("Better.")]))
+    better = await router.messages(body, headers=claude_code_headers())
 
     secrets = [one.secret in json.dumps(received.json) for received in upstream.requests]
-    assert [False, True, False, True, False] == secrets
-    assert (200, "Good.", code) == (good.status, good.text, bad.status)
-    assert [["mended"], ["mended"]] == [[key for key, _ in each.notes if key == "mended"] for each in (good, bad)]
+    assert [False, True, False, True, False, False] == secrets
+    assert (code, "Good.", "Better.") == (bad.status, good.text, better.text)
+    assert [["mended"]] * 3 == [[key for key, _ in each.notes if key == "mended"] for each in (bad, good, better)]
 
 
 def test_every_dialect_is_tried() -> None:

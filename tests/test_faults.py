@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import orjson
 import pytest
 from toy import FakeReply, ask, call, stream, toy_app, whole
@@ -242,6 +243,37 @@ async def test_slow_provider_is_left() -> None:
 
     assert ["MessageStop"] == got.lines[-1]
     assert got.headers["x-ccr-route"].startswith("spare0,m")
+
+
+async def test_a_provider_has_a_time_of_its_own() -> None:
+    """
+    A provider's own limit counts for it, longer or shorter than that of all.
+    """
+
+    class Slow:
+        async def send(self, wire: Any, body: bytes) -> Any:
+            await asyncio.sleep(0.3 if "toy.invalid" in wire.url else 5)
+            return answer()
+
+        async def aclose(self) -> None:
+            pass
+
+    def with_times(toy: float | None, spare: float | None) -> Any:
+        times = {"toy": toy, "spare0": spare}
+        app, _ = app_with([], 1, limits=Limits(first_byte_s=0.15))
+        entries = {
+            name: attrs.evolve(found, config=attrs.evolve(found.config, first_byte_s=times.get(name)))
+            for name, found in app.engine.runtime.providers.items()
+        }
+        app.swap(attrs.evolve(app.engine.runtime, providers=entries))
+        app.engine.sender = Slow()
+        return app
+
+    patient = await call(with_times(20, None), "POST", "/toy", ask(stream=True))
+    hasty = await call(with_times(None, 0.01), "POST", "/toy", ask(stream=True))
+
+    assert patient.headers["x-ccr-route"].startswith("toy,m")
+    assert "toy did not answer within 0.15 s" in str(hasty.json)
 
 
 async def test_nothing_is_tried_again_for_a_client_that_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ccr_core import UpstreamError
-from ccr_core.learn import HOURS, PROTECTED, Correction, Learned, correction
+from ccr_core.learn import HOURS, PROTECTED, SEALS, Correction, Learned, correction
 
 BODY = {
     "model": "m",
@@ -161,3 +161,42 @@ def test_learned_corrections_are_applied_noted_and_expire() -> None:
     now = HOURS * 3600 + 1
     assert "temperature" in learned.apply("p", "m", BODY, lambda key, value: None)
     assert [] == learned.report()
+
+
+def thought(*seals: str) -> list[dict[str, Any]]:
+    """A conversation whose answers hold thinking with these seals."""
+    blocks = [{"type": "thinking", "thinking": "t", "signature": seal} for seal in seals]
+    return [{"role": "user", "content": "q"}, {"role": "assistant", "content": blocks}]
+
+
+def test_refused_thinking_is_remembered() -> None:
+    """Thinking that was refused is known again by its seal: for that provider and model, and for some hours."""
+    now = [0.0]
+    learned, error = Learned(lambda: now[0]), UpstreamError("bad signature", 400)
+    redacted = [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "c"}]}]
+    learned.refused("p", "m", error, [*thought("a", "b"), *redacted])
+
+    again = [thought("x", "b"), redacted, thought("x"), thought(""), [{"role": "assistant", "content": "a"}]]
+    assert [error, error, None, None, None] == [learned.refusal("p", "m", messages) for messages in again]
+    assert [None, None] == [learned.refusal("p", "n", thought("a")), learned.refusal("q", "m", thought("a"))]
+
+    now[0] = HOURS * 3600 + 1
+    assert None is learned.refusal("p", "m", thought("a"))
+
+
+def test_another_provider_has_refused_nothing() -> None:
+    """What a provider refused does not hold for one that took its place."""
+    learned, error = Learned(), UpstreamError("bad signature", 400)
+    for provider in ("p", "q"):
+        learned.refused(provider, "m", error, thought("a"))
+    learned.forget("p")
+
+    assert [None, error] == [learned.refusal(provider, "m", thought("a")) for provider in ("p", "q")]
+
+
+def test_refused_thinking_is_bounded() -> None:
+    """The oldest seals are forgotten."""
+    learned, error = Learned(), UpstreamError("bad signature", 400)
+    learned.refused("p", "m", error, thought(*map(str, range(SEALS + 1))))
+
+    assert [None, error] == [learned.refusal("p", "m", thought(seal)) for seal in ("0", "1")]

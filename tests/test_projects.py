@@ -13,7 +13,7 @@ import attrs
 import pytest
 from toy import FakeSender, ask, call, stream, toy_config, toy_plugin, toy_registry
 
-from ccr_core import Decision, Pass, Request, RouteContext, RuleSpec
+from ccr_core import Counter, CounterSpec, Decision, Pass, Request, RouteContext, RuleSpec
 from ccr_core.config import RouterConfig
 from ccr_core.projects import Projects, digest, is_trusted, shared_file, trusted
 from ccr_core.runtime import Runtime, build
@@ -436,3 +436,34 @@ async def test_requests_of_a_project(rig: Rig) -> None:
     assert "spare,m" == await route("hi", **session)
     assert "spare,deep" == await route("think", **session)
     assert "toy,deep" == await route("think")
+
+
+class Times(Counter):
+    """Counts every text as so many tokens."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def count(self, text: str) -> int:
+        return self.times
+
+
+async def test_requests_of_a_project_are_counted_for_its_default(rig: Rig) -> None:
+    """
+    Where a request goes nowhere by name, the default of its project says for whose model it is counted.
+    """
+    counters = [
+        CounterSpec(name="few", factory=lambda: Times(10), models=("m",)),
+        CounterSpec(name="many", factory=lambda: Times(90), models=("deep",)),
+    ]
+    plugin = toy_plugin(ccr_token_counters=lambda: counters)
+    app = create_app(build(toy_config(), toy_registry(plugin)), FakeSender())
+    app.engine.projects = rig.projects
+    rig.converse()
+    rig.project({"default": "spare,deep"})
+
+    async def counted(session: str, model: str = "x") -> int:
+        got = await call(app, "POST", "/toy/count", ask("hi", model=model), {"x-claude-code-session-id": session})
+        return got.json["tokens"]  # type: ignore[no-any-return]
+
+    assert [13, 93, 13] == [await counted("other"), await counted(SESSION), await counted(SESSION, "toy,m")]

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import orjson
 import pytest
-from toy import FakeReply, ToyDialect, ToyIngress, ask, call, calling, toy_app, toy_plugin
+from toy import FakeReply, ToyDialect, ToyIngress, ask, call, calling, toy_app, toy_config, toy_plugin
 
 from ccr_core import (
     BlockDelta,
@@ -28,7 +29,7 @@ from ccr_core import (
     assemble,
     explode,
 )
-from ccr_core.config import Limits
+from ccr_core.config import ApiKey, Limits, RouterConfig
 from ccr_core.servertool import Round
 
 
@@ -391,3 +392,111 @@ def test_a_round_keeps_what_is_the_routers() -> None:
     assert [ToolCall(id="t1", name="add", input={"a": 1})] == this.calls
     assert [text("a"), use("add", a=1)] == this.content
     assert 9 == this.usage()["output_tokens"]
+
+
+# --- asking another model -----------------------------------------------------------------------------------
+
+
+class Asker(ServerTool[None]):
+    """Has the route of ``Router.image`` answer its call."""
+
+    def on_request(self, request: Any) -> Any:
+        return request.with_(tools=[{"name": "look", "input_schema": {}}])
+
+    def names(self) -> Iterable[str]:
+        return ("look",)
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        message = await self.ctx.ask(
+            Request({"messages": [{"role": "user", "content": "look"}]}), self.ctx.router["image"]
+        )
+        return ToolResult(content=message["content"], served={"looks": 1})
+
+
+def asking(*answers: Any, fallback: Any, **config: Any) -> Any:
+    """A router whose tool asks ``spare,m``; who is asked before and after it is ``toy,m``."""
+    made = toy_plugin(
+        ccr_dialects=lambda: [EventsDialect()],
+        ccr_ingresses=lambda: [MessageIngress()],
+        ccr_server_tools=lambda: [ServerToolSpec(name="asker", factory=Asker)],
+    )
+    replies = [item if isinstance(item, (Exception, FakeReply)) else answered(item, False) for item in answers]
+    router = RouterConfig(default="toy,m", options={"image": "spare,m"})
+    return toy_app(*replies, plugins=[made], router=router, fallback=fallback, **config)
+
+
+def limited(status: int = 503) -> FakeReply:
+    return FakeReply(status, {"content-type": "application/json"}, [b'{"error": {"message": "busy"}}'])
+
+
+CALL = message(use("look"), stop="tool_use")
+SEEN = message(text("a cat"))
+DONE = message(text("it is a cat"))
+
+
+@pytest.mark.parametrize(
+    ("fallback", "answers", "asked"),
+    [
+        ({}, [SEEN], ["spare"]),
+        ({"image": ("toy,n",)}, [SEEN], ["spare"]),
+        ({"image": ("toy,n",)}, [limited(), SEEN], ["spare", "toy"]),
+        ({"default": ("toy,n",)}, [UpstreamError("gone", 502), SEEN], ["spare", "toy"]),
+        ({"image": ("toy,n", "toy,o")}, [limited(), limited(429), SEEN], ["spare", "toy", "toy"]),
+    ],
+)
+async def test_asking_falls_back(fallback: Any, answers: list[Any], asked: list[str]) -> None:
+    """
+    A tool that has a model answer gets the answer of the next one of the scenario's list where the first fails.
+    """
+    app, sender = asking(CALL, *answers, DONE, fallback=fallback)
+
+    got = await call(app, "POST", "/toy", ask("what is this?"))
+
+    assert "it is a cat" in str(got.json)
+    assert ["toy", *asked, "toy"] == [wire.url.split("//")[1].split(".")[0] for wire, _ in sender.sent]
+    assert "a cat" in str(sender.sent[-1][1]["messages"][-1])
+
+
+@pytest.mark.parametrize(
+    ("fallback", "answers"),
+    [({}, [limited()]), ({"image": ("toy,n",)}, [limited(400)]), ({"image": ("toy,n",)}, [limited()] * 2)],
+)
+async def test_asking_in_vain(fallback: Any, answers: list[Any]) -> None:
+    """
+    Where nobody answers, or the question itself is refused, the model is told the first failure.
+    """
+    app, sender = asking(CALL, *answers, DONE, fallback=fallback)
+
+    await call(app, "POST", "/toy", ask("what is this?"))
+
+    result = sender.sent[-1][1]["messages"][-1]["content"][0]
+    assert (True, "look failed: busy") == (result["is_error"], result["content"])
+
+
+async def test_asking_tries_other_keys() -> None:
+    """
+    A key that is limited is followed by the provider's next key, before another provider.
+    """
+    keys = (ApiKey(key="key-a"), ApiKey(key="key-b"))
+    providers = tuple(
+        attrs.evolve(entry, api_keys=keys) if entry.name == "spare" else entry for entry in toy_config().providers
+    )
+    app, sender = asking(CALL, limited(429), SEEN, DONE, fallback={"image": ("toy,n",)}, providers=providers)
+
+    await call(app, "POST", "/toy", ask("what is this?"))
+
+    assert ["Bearer key-a", "Bearer key-b"] == [
+        wire.headers["authorization"] for wire, _ in sender.sent if "spare" in wire.url
+    ]
+
+
+async def test_what_tools_did_is_in_the_usage() -> None:
+    """
+    What the router's tools have done is added to what the provider says of its own.
+    """
+    own = {**DONE, "usage": {"input_tokens": 1, "output_tokens": 1, "server_tool_use": {"looks": 2, "web": 3}}}
+    app, _ = asking(CALL, SEEN, {**CALL, "id": "m2"}, SEEN, own, fallback={})
+
+    got = await call(app, "POST", "/toy", ask("what is this?"))
+
+    assert {"looks": 4, "web": 3} == got.json["usage"]["server_tool_use"]

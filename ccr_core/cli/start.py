@@ -206,7 +206,9 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
     try:
         if registry is None:
             return _supervise(address, config.port, count, options, ready)
-        return serve(config, registry, host=address, port=config.port, on_ready=ready, again=again)
+        return serve(
+            config, registry, host=address, port=config.port, on_ready=ready, again=again, on_reload=set_log_level
+        )
     except KeyboardInterrupt:
         return 0
     except SystemExit as ended:
@@ -256,7 +258,7 @@ def _work(options: Options, text: str) -> int:
 
     signal.signal(signal.SIGTERM, _end)
     try:
-        return serve(config, registry, on_ready=ready, again=again, post=post)
+        return serve(config, registry, on_ready=ready, again=again, post=post, on_reload=set_log_level)
     except KeyboardInterrupt:
         return 0
 
@@ -336,11 +338,18 @@ def _log_to_stderr(config: Config, who: str = "") -> None:
     """Show the router's own log, of ``who``, and only warnings of the libraries."""
     import logging
 
-    names = {"fatal": "CRITICAL", "warn": "WARNING", "trace": "DEBUG"}
-    level = names.get(config.log_level, config.log_level.upper()) if config.log else "ERROR"
     logging.basicConfig(
         format=f"%(asctime)s %(levelname)s %(name)s{who and f' [{who}]'}: %(message)s", level=logging.WARNING
     )
+    set_log_level(config)
+
+
+def set_log_level(config: Config) -> None:
+    """Log as much as ``LOG`` and ``LOG_LEVEL`` say."""
+    import logging
+
+    names = {"fatal": "CRITICAL", "warn": "WARNING", "trace": "DEBUG"}
+    level = names.get(config.log_level, config.log_level.upper()) if config.log else "ERROR"
     logging.getLogger("ccr").setLevel(level)
 
 
@@ -376,7 +385,7 @@ def restart(timeout: float, **given: Any) -> int:
 
     \b
     Examples:
-      ccr restart                 after an upgrade, or a change of HOST, PORT or LOG_LEVEL
+      ccr restart                 after an upgrade, or a change of HOST or PORT
       ccr restart --port 4000     and move it to another port
 
     Exit code: 0 when the new router answers, 1 otherwise.

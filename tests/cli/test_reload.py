@@ -164,6 +164,31 @@ def test_status_of_reloads(ccr: Any, provider: str, wait_for: Callable[[Callable
     assert "secret" not in shown + json.dumps(status())
 
 
+def test_log_level_changes_without_a_restart(
+    ccr: Any, provider: str, wait_for: Callable[[Callable[[], Any]], Any]
+) -> None:
+    """What is logged follows LOG_LEVEL when the file changes; what the command line says stays."""
+    write(ccr, provider, 1, LOG_LEVEL="warn", retry={"attempts": 0})
+    ccr.ok("start", "-d")
+    log = Path(ccr.state["log"])
+
+    def reloads() -> Any:
+        return json.loads(ccr.ok("status", "--json"))["reload"]["count"]
+
+    write(ccr, provider, 2, LOG_LEVEL="info")
+    wait_for(lambda: reloads() == 1)
+    wait_for(lambda: "the changed configuration is in use" in log.read_text())
+    before = log.read_text().count("is in use")
+    write(ccr, provider, 3, LOG_LEVEL="error")
+    wait_for(lambda: reloads() == 2)
+    assert before == log.read_text().count("is in use")
+
+    ccr.ok("restart", "--log-level", "error")
+    write(ccr, provider, 4, LOG_LEVEL="info")
+    wait_for(lambda: reloads() == 1)
+    assert "is in use" not in Path(ccr.state["log"]).read_text().rpartition(" is running at ")[2]
+
+
 def test_status_of_providers(ccr: Any, provider: str) -> None:
     """Keys that cool down and corrections that were learned are told."""
     write(ccr, provider, "limited", retry={"attempts": 0})

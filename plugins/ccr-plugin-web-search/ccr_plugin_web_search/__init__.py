@@ -128,7 +128,7 @@ class WebSearch(ServerTool[Options]):
             return ToolResult(content=f"The search failed: {failure}", shown=(use, shown), is_error=True)
         results = [_result(page) for page in pages]
         shown = {"type": "web_search_tool_result", "tool_use_id": ident, "content": results}
-        return ToolResult(content=_told(text, pages), shown=(use, shown))
+        return ToolResult(content=_told(text, pages), shown=(use, shown), served={"web_search_requests": 1})
 
     async def _search(self, text: str) -> list[Found]:
         """The pages for ``text``; the same words are searched for once."""

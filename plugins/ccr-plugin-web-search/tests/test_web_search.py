@@ -67,6 +67,7 @@ async def test_search(ccr: Make, upstream: Upstream, asked: bool) -> None:
     assert [("The tower", "https://a.example/tower", "2026"), ("Towers", "https://www.b.example/docs/x", None)] == [
         (row["title"], row["url"], row["page_age"]) for row in result["content"]
     ]
+    assert {"web_search_requests": 1} == got.usage["server_tool_use"]
     assert ("web-search", {"text": "324 m & grey"}) == unseal(result["content"][0]["encrypted_content"])
     assert ("324 m.", "end_turn") == (text["text"], got.stop_reason)
     first, search, second = upstream.requests

@@ -208,6 +208,10 @@ class Accounts:
                 self._threads.submit(self._save_again, id)
         return self._keys
 
+    def look(self) -> None:
+        """The store has just been changed: do not wait to see it."""
+        self._looked = 0.0
+
     def accounts(self) -> list[Account]:
         """All accounts, used or not."""
         self.keys()

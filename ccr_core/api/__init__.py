@@ -30,6 +30,7 @@ def operations() -> tuple[Operation, ...]:
         plugins,
         providers,
         router,
+        signin,
         statusline,
         transformers,
     )
@@ -47,6 +48,7 @@ def operations() -> tuple[Operation, ...]:
         *providers.OPERATIONS,
         *router.OPERATIONS,
         *transformers.OPERATIONS,
+        *signin.OPERATIONS,
         *plugins.OPERATIONS,
         *statusline.OPERATIONS,
         *logs.OPERATIONS,

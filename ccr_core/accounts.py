@@ -14,6 +14,7 @@ import asyncio
 import fnmatch
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -192,6 +193,10 @@ class Accounts:
         self._own = Token(access="")
         self._windows: dict[str, tuple[Window, ...]] = {}
         self._written: dict[str, float] = {}
+        self._cookies: dict[str, dict[str, str]] = {}
+        names = "|".join(map(re.escape, spec.cookies))
+        # Answers with several have them in one header, separated by commas.
+        self._cookie = re.compile(rf"(?:^|,\s*)({names})=([^;,\s]*)") if names else None
         self._mutex = threading.Lock()
         self._threads = ThreadPoolExecutor(4, f"ccr-{spec.name}")
 
@@ -301,13 +306,22 @@ class Accounts:
                 f"the tokens of {self.spec.name} are not sent to {host}; "
                 f"set oauth.{self.spec.name}.allow_custom_host if that is meant"
             )
-        if options.headers:
-            headers = {name.lower(): value for name, value in options.headers.items()}
-            signed = attrs.evolve(signed, headers={**signed.headers, **headers})
+        cookies = self._cookies.get(key.id) if key is not None else None
+        if cookies or options.headers:
+            more = {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())} if cookies else {}
+            more |= {name.lower(): value for name, value in options.headers.items()}
+            signed = attrs.evolve(signed, headers={**signed.headers, **more})
         return signed
 
     def observe(self, key: Key, headers: Headers) -> None:
-        """Note what an answer says of the account's limits; written now and then, for ``ccr auth status``."""
+        """Note what an answer says of the account's limits; written now and then, for ``ccr auth status``.
+
+        Cookies that the service's gatekeeper wants to see again are kept as well, in memory.
+        """
+        if self._cookie is not None and "set-cookie" in headers:
+            jar = self._cookies.setdefault(key.id, {})
+            jar |= dict(self._cookie.findall(headers["set-cookie"]))
+            self._cookies[key.id] = {name: value for name, value in jar.items() if value}
         windows = tuple(self.auth.observe(headers))
         if not windows or windows == self._windows.get(key.id):
             return

@@ -565,6 +565,8 @@ def _with_accounts(
     spec = registry.auth[name].value
     own = _steps(entry.transformer.use, known, registry, problems)
     over: dict[str, Any] = {}
+    if spec.address_options is not None and entry.api_base_url:
+        over |= spec.address_options(entry.api_base_url)
     for step in own:
         if step.spec.auth == name and step.spec.auth_options is not None:
             over |= step.spec.auth_options(step.options)

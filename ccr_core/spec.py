@@ -229,7 +229,10 @@ class AuthSpec:
     and how models are asked, the usual endpoint first; tokens are sent to ``hosts`` only (patterns).  ``legacy`` are
     hosts that older configurations name; they mean ``base_url``.  ``risk`` is what the vendor says against this
     use: if there is any, each account works only after its owner has read it and agreed.  ``interactive`` says whether
-    there is anything to sign in to; without it requests go out with no account.
+    there is anything to sign in to; without it requests go out with no account.  ``cookies`` are names of cookies by
+    which a gatekeeper in front of the service knows a visitor again: they are sent back with the account's next
+    requests, and kept in memory only.  ``address_options`` gives options that follow from the address in a provider
+    entry, for that entry.
     """
 
     name: str
@@ -243,6 +246,8 @@ class AuthSpec:
     interactive: bool = True
     risk: str = ""
     summary: str = ""
+    cookies: tuple[str, ...] = ()
+    address_options: Callable[[str], Mapping[str, Any]] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,7 @@ from ccr_core.config import Problems, structure
 from ccr_core.plugins import load
 from ccr_core.testing import message, sse, standins, to_wire
 
-NAMES = ("anthropic", "openai-chat", "openai-responses", "gemini")
+NAMES = ("anthropic", "openai-chat", "openai-responses", "gemini", "vertex")
 MODULES: list[ModuleType] = [importlib.import_module(f"ccr_plugin_{name.replace('-', '_')}") for name in NAMES]
 PLUGINS: list[Any] = [*MODULES, standins.rule]
 DIALECTS: dict[str, Dialect] = {name: found.value for name, found in load(MODULES).dialects.items()}
@@ -33,7 +33,10 @@ DIALECTS: dict[str, Dialect] = {name: found.value for name, found in load(MODULE
 
 @attrs.frozen(kw_only=True)
 class Format:
-    """A dialect at a service.  ``secret`` is what it signs or encrypts its thoughts with."""
+    """A dialect at a service.  ``secret`` is what it signs or encrypts its thoughts with.
+
+    Services of one ``family`` read each other's thoughts; most are a family of their own.
+    """
 
     name: str
     dialect: str
@@ -41,6 +44,7 @@ class Format:
     model: str
     secret: str
     options: JSON = attrs.Factory(dict)
+    family: str = attrs.Factory(lambda self: self.name, takes_self=True)
 
     def __str__(self) -> str:
         return self.name
@@ -122,11 +126,20 @@ def _accept_gemini(body: JSON) -> None:
             _GEMINI[name].model_validate(one)
 
 
+def _accept_vertex(body: JSON) -> None:
+    # Where the model is in the address a version stands in the body.
+    assert "model" not in body
+    assert body.pop("anthropic_version") == "vertex-2023-10-16"
+    _read(_MESSAGES.validate_python({**body, "model": VERTEX_CLAUDE.model}))
+
+
 _ACCEPT: dict[str, Callable[[JSON], object]] = {
     "openai-chat": lambda body: _read(_CHAT.validate_python(body)),
     "openai-responses": _accept_responses,
     "anthropic": lambda body: _read(_MESSAGES.validate_python(body)),
     "gemini": _accept_gemini,
+    "vertex-claude": _accept_vertex,
+    "vertex-gemini": _accept_gemini,
 }
 
 
@@ -211,6 +224,8 @@ _ANSWER: dict[str, Callable[[list[JSON], Format], list[JSON | str]]] = {
     "openai-chat": _chat,
     "openai-responses": _responses,
     "gemini": _gemini,
+    "vertex-claude": _anthropic,
+    "vertex-gemini": _gemini,
 }
 
 # --- the services ------------------------------------------------------------------------------------------------
@@ -263,7 +278,23 @@ COMPATIBLE = Format(
     options={"clean": True},
 )
 
+VERTEX_CLAUDE = Format(
+    name="vertex-claude",
+    dialect="vertex-claude",
+    url="https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east5",
+    model="claude-sonnet-4-6",
+    secret=base64.b64encode(b"\x12\x40" + b"vertex" * 10 + b"\0\0\0\0\x18\x01").decode(),
+    family="claude",
+)
+VERTEX_GEMINI = Format(
+    name="vertex-gemini",
+    dialect="vertex-gemini",
+    url="https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/us-central1",
+    model="gemini-3-flash-preview",
+    secret="vertexSECRETgemini00",
+)
+
 FOUR = (CLAUDE, CHAT, RESPONSES, GEMINI)
 """One of each dialect."""
 
-ALL = (*FOUR, OTHER_CHAT, COMPATIBLE)
+ALL = (*FOUR, OTHER_CHAT, COMPATIBLE, VERTEX_CLAUDE, VERTEX_GEMINI)

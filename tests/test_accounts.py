@@ -610,6 +610,30 @@ async def test_refused_twice(world: World) -> None:
     assert "Run: ccr auth login sub --account me" in again.json["message"]
 
 
+async def test_cookies_of_a_gatekeeper(world: World) -> None:
+    """Those that the sign-in names come back with the same account's next requests; others and empty ones do not."""
+    world.spec = attrs.evolve(SPEC, cookies=("__cf_bm", "_cfuvid"))
+    world.sign_in("a")
+    world.sign_in("b", number=1)
+    told = {"set-cookie": "other=1; path=/, __cf_bm=x.y-1; expires=Wed, 21 Oct 2026 07:28:00 GMT, _cfuvid=z; Secure"}
+    served, sender = app(
+        world,
+        whole({"message": "nothing"}, 500, **told),
+        whole({"message": "used up"}, 429, **{"set-cookie": "_cfuvid=; max-age=0"}),
+        good(),
+    )
+
+    await call(served, "POST", "/toy", said())
+    await call(served, "POST", "/toy", said())
+
+    assert ["a-0", "a-0", "a-1"] == who(sender)
+    assert [None, "__cf_bm=x.y-1; _cfuvid=z", None] == [wire.headers.get("cookie") for wire, _ in sender.sent]
+    accounts = served.engine.runtime.providers["sub"].accounts
+    assert accounts is not None
+    again = accounts.signed(WireRequest(url="https://api.sub.example/one", headers={}), accounts.keys()[0])
+    assert "__cf_bm=x.y-1" == again.headers["cookie"]
+
+
 async def test_the_next_account(world: World) -> None:
     """An account that needs its owner is followed by the next one, in the same request."""
     world.sign_in("a", expires=NOW, number=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ccr_plugin_store_file
 import pytest
 from formats import MODULES as FORMATS
 from test_chains import CONTRIBUTED, OFFERING, OPTIONS, SPECS
@@ -21,6 +22,7 @@ NAMES = {
     *("anthropic", "deepseek", "gemini", "openrouter", "groq", "cerebras", "vercel", "maxtoken"),
     *("maxcompletiontokens", "tooluse", "reasoning", "forcereasoning", "extrathinktag", "sampling", "enhancetool"),
     *("cleancache", "customparams", "streamoptions", "openai-responses"),
+    *("vertex-gemini", "vertex-claude", "vertex-openai"),
 }
 """Names of the transformers that need no further package."""
 
@@ -58,7 +60,9 @@ def test_names_may_be_written_in_any_case(name: str, written: Any) -> None:
     """``DeepSeek`` is ``deepseek``, with options or without."""
     options = OPTIONS.get(name, [{}])[0]
     document = config(use=[[written(name), options]], dialect=SPECS[name].dialect or "openai-chat")
-    registry = load([*dict.fromkeys([*OFFERING, *FORMATS]), standins.rule])
+    if SPECS[name].auth == "vertex":
+        document["oauth"] = {"vertex": {"allow_custom_host": True}}
+    registry = load([*dict.fromkeys([*OFFERING, *FORMATS]), ccr_plugin_store_file, standins.rule])
 
     try:
         runtime = build(from_document(document), registry)

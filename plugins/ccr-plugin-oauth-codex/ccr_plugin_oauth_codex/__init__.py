@@ -42,6 +42,7 @@ def ccr_auth() -> Iterable[AuthSpec]:
             ),
             hosts=("chatgpt.com",),
             legacy=("api.openai.com",),
+            cookies=("__cf_bm", "_cfuvid", "cf_clearance"),
             models=("gpt-5.5", "gpt-5.4", "gpt-5.4-mini"),
             summary="A ChatGPT plan (Plus, Pro, Business …), with the browser or a device code.",
         )

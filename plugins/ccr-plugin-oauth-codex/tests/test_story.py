@@ -170,6 +170,7 @@ class OpenAI(LoginService):
             "x-codex-primary-reset-at": "1800000000",
             "x-codex-secondary-used-percent": "7",
             "x-codex-secondary-window-minutes": "10080",
+            "set-cookie": f"__cf_bm=visit-{len(self.sent)}; path=/; Secure, session=mine; HttpOnly",
         }
 
     def limited(self, seconds: float) -> Any:
@@ -209,6 +210,8 @@ def test_the_whole_story(tmp_path: Path, openai: OpenAI) -> None:
     assert "billing-header" not in json.dumps(sent.json)
     assert "" == sent.json["instructions"]
     assert {"type": "message", "role": "developer"}.items() <= sent.json["input"][0].items()
+    # The gatekeeper's cookie comes back, and no other.
+    assert [None, "__cf_bm=visit-1", "__cf_bm=visit-2"] == [hit.headers.get("cookie") for hit in openai.sent[:3]]
     # Signing out has ended the refresh token at the vendor too.
     assert {} == openai.refresh
     texts = "".join(story.texts)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ccr_core import AuthSpec, Dialect, Endpoint, Transformer, TransformerSpec, hookimpl
+from ccr_core import AuthSpec, Dialect, Endpoint, ProviderSpec, Transformer, TransformerSpec, hookimpl
 
-from .auth import PLACE, OpenOptions, Vertex, VertexOptions, own_account
+from .auth import PLACE, OpenOptions, Vertex, VertexOptions, located, own_account
 
 __all__ = ["OpenOptions", "Vertex", "VertexOptions"]
 
@@ -18,6 +18,22 @@ def ccr_dialects() -> Iterable[Dialect]:
     from .gemini import VertexGemini
 
     return [VertexGemini(), VertexClaude()]
+
+
+@hookimpl
+def ccr_providers() -> Iterable[ProviderSpec]:
+    """The preset ``vertex-express``: an API key, which belongs to no project and no location."""
+    return [
+        ProviderSpec(
+            name="vertex-express",
+            base_url="https://aiplatform.googleapis.com/v1",
+            dialect="vertex-gemini",
+            key_style="x-goog-api-key",
+            key_env="GOOGLE_API_KEY",
+            models=("gemini-3.1-pro-preview", "gemini-2.5-pro", "gemini-2.5-flash"),
+            summary="Vertex AI in express mode: Gemini models with an API key",
+        )
+    ]
 
 
 @hookimpl
@@ -38,6 +54,7 @@ def ccr_auth() -> Iterable[AuthSpec]:
             models=("gemini-3.1-pro-preview", "gemini-2.5-pro", "gemini-2.5-flash", "claude-sonnet-4-6"),
             interactive=False,
             summary="Vertex AI, with the Google Cloud credentials of this machine.",
+            address_options=located,
         )
     ]
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import attrs
 import orjson
@@ -44,6 +46,8 @@ HOST = "aiplatform.googleapis.com"
 
 PLACE = "/v1/projects/{project}/locations/{location}"
 """The beginning of all paths; what is in braces is filled in when a request is signed."""
+
+_HOST = re.compile(r"([a-z0-9-]+)-aiplatform\.googleapis\.com|aiplatform\.([a-z]+)\.rep\.googleapis\.com")
 
 PRODUCT = Path("/sys/class/dmi/id/product_name")
 """Where Linux says which machine it runs on."""
@@ -84,6 +88,13 @@ def own_account(options: OpenOptions) -> dict[str, Any]:
     """Options of the sign-in for an entry that names a service account of its own."""
     given = attrs.asdict(options)
     return {name: value for name, value in given.items() if value is not None}
+
+
+def located(url: str) -> dict[str, Any]:
+    """The location that the host of an address without a path names, as an option of the sign-in."""
+    parts = urlsplit(url)
+    found = None if parts.path.strip("/") else _HOST.fullmatch(parts.hostname or "")
+    return {"location": found[1] or found[2]} if found else {}
 
 
 class Vertex(Auth[VertexOptions]):
@@ -145,12 +156,29 @@ class Vertex(Auth[VertexOptions]):
                     raise AuthError(f"there are no Google Cloud credentials; {FIND}")
                 return (yield from self._of_machine())
             found = _read(path)
+        return (yield from self._of(found))
+
+    def _of(self, found: JSON) -> Flow[Token]:
+        """A token of credentials of any kind."""
+        from . import federated
+
         kind = found.get("type")
         if kind == "service_account":
             return (yield from self._of_service_account(found))
         if kind == "authorized_user":
             return (yield from self._of_user(found))
-        raise AuthError(f"credentials of the type {kind!r} are not supported; use those of a service account or a user")
+        token: Token
+        if kind == "external_account":
+            token = yield from self._token((yield from federated.exchange(found, self.options.scope)))
+        elif kind == "impersonated_service_account" and isinstance(found.get("source_credentials"), dict):
+            token = yield from self._of(found["source_credentials"])
+        else:
+            raise AuthError(f"credentials of the type {kind!r} are not supported; {FIND}")
+        if found.get("service_account_impersonation_url"):
+            url = str(found["service_account_impersonation_url"])
+            token = yield from federated.impersonate(url, found, token, self.options.scope)
+        quota = _env("GOOGLE_CLOUD_QUOTA_PROJECT") or found.get("quota_project_id")
+        return attrs.evolve(token, data={"project": quota or token.data.get("project"), "quota_project": quota})
 
     def _of_service_account(self, found: JSON) -> Flow[Token]:
         uri = self.options.token_uri or str(found.get("token_uri") or TOKEN_URI)

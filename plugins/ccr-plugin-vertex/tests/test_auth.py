@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ccr_plugin_vertex import Vertex, VertexOptions
-from ccr_plugin_vertex.auth import PLACE, host_of
+from ccr_plugin_vertex.auth import PLACE, host_of, located
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -145,7 +145,15 @@ def test_no_credentials() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"type": "external_account"}, "'external_account' are not supported"),
+        ({"type": "gdch_service_account"}, "'gdch_service_account' are not supported"),
+        ({"type": "impersonated_service_account"}, "'impersonated_service_account' are not supported"),
+        ({"type": "external_account"}, "of this kind are not supported"),
+        ({"type": "external_account", "credential_source": {"executable": {"command": "x"}}}, "run a program"),
+        ({"type": "external_account", "credential_source": {"environment_id": "aws1", "url": "u"}}, "of this kind"),
+        (
+            {"type": "external_account", "credential_source": {"file": "/nowhere/x"}},
+            "be read: FileNotFoundError",
+        ),
         ([], "holds no JSON object"),
         (service_account(private_key="no key"), "is no PEM key"),
     ],
@@ -154,6 +162,81 @@ def test_broken_credentials(tmp_path: Path, content: Any, words: str) -> None:
     """Credentials that cannot be used are named, and not shown."""
     with pytest.raises(AuthError, match=words):
         replay(vertex(credentials=written(tmp_path / "key.json", content)).refresh(NONE))
+
+
+# --- credentials of somebody else --------------------------------------------------------------------------------
+
+
+def workload(source: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": source,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("subject-1\n", {}),
+        ("subject-1", {"format": {"type": "text"}}),
+        ('{"t": "subject-1"}', {"format": {"type": "json", "subject_token_field_name": "t"}}),
+    ],
+)
+@pytest.mark.parametrize("where", ["file", "url"])
+def test_a_workload(tmp_path: Path, where: str, text: str, form: dict[str, Any]) -> None:
+    """A machine elsewhere exchanges the token of its own provider, which is in a file or at an address."""
+    (tmp_path / "subject").write_text(text)
+    headers = {"headers": {"Metadata": "True"}} if where == "url" else {}
+    source = {where: str(tmp_path / "subject") if where == "file" else "http://10.0.0.1/token", **headers, **form}
+    file = written(tmp_path / "key.json", workload(source, quota_project_id="payer"))
+    replies = [WireReply(status=200, body=text.encode())] if where == "url" else []
+    token, asked = replay(vertex(credentials=file).refresh(NONE), [*replies, GRANTED], now=NOW)
+    *first, call = [each for each in asked if isinstance(each, Call)]
+
+    assert ["True"] * len(replies) == [each.wire.headers["metadata"] for each in first]
+    assert {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "audience": workload({})["audience"],
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "subject_token": "subject-1",
+    } == call.form
+    assert ("ya29.one", {"project": "payer", "quota_project": "payer"}) == (token.access, token.data)
+
+
+IMPERSONATE = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/sa@x:generateAccessToken"
+
+
+@pytest.mark.parametrize("kind", ["external_account", "impersonated_service_account"])
+def test_impersonation(tmp_path: Path, kind: str) -> None:
+    """A service account may lend its name: its token is asked for with the first one."""
+    (tmp_path / "subject").write_text("subject-1")
+    found = workload({"file": str(tmp_path / "subject")}, service_account_impersonation_url=IMPERSONATE)
+    if kind == "impersonated_service_account":
+        source = {"type": "authorized_user", "refresh_token": "1//r"}
+        found = {"type": kind, "source_credentials": source, "service_account_impersonation_url": IMPERSONATE}
+    lent = {"accessToken": "ya29.lent", "expireTime": "2026-11-22T12:00:00Z"}
+    token, asked = replay(vertex(credentials=written(tmp_path / "key.json", found)).refresh(NONE), [GRANTED, lent])
+    last = [each for each in asked if isinstance(each, Call)][-1].wire
+
+    assert (IMPERSONATE, "Bearer ya29.one") == (last.url, last.headers["authorization"])
+    assert {"scope": ["https://www.googleapis.com/auth/cloud-platform"], "lifetime": "3600s"} == last.body
+    assert ("ya29.lent", 1795348800.0) == (token.access, token.expires)
+
+
+@pytest.mark.parametrize("text", ["", "no json", '{"other": 1}', '{"t": 1}'])
+def test_no_subject(tmp_path: Path, text: str) -> None:
+    """Without a token of its own nothing is sent to Google."""
+    (tmp_path / "subject").write_text(text)
+    form = {"type": "json", "subject_token_field_name": "t"}
+    file = written(tmp_path / "key.json", workload({"file": str(tmp_path / "subject"), "format": form}))
+    with pytest.raises(AuthError, match="holds no token"):
+        replay(vertex(credentials=file).refresh(NONE))
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -177,6 +260,21 @@ def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 # --- where requests go -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("https://europe-west4-aiplatform.googleapis.com", {"location": "europe-west4"}),
+        ("https://aiplatform.eu.rep.googleapis.com/", {"location": "eu"}),
+        ("https://aiplatform.googleapis.com", {}),
+        ("https://europe-west4-aiplatform.googleapis.com/v1/projects/p/locations/global", {}),
+        ("https://europe-west4-aiplatform.googleapis.com.evil.example", {}),
+    ],
+)
+def test_a_location_in_an_address(url: str, options: dict[str, str]) -> None:
+    """A host without a path says where the models are; with a path the address is used as it is."""
+    assert options == located(url)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,14 @@ async def test_a_quota(ccr: Make, upstream: Upstream) -> None:
             {"api_base_url": "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1"},
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1",
         ),
+        (
+            {"api_base_url": "https://europe-west4-aiplatform.googleapis.com"},
+            "https://europe-west4-aiplatform.googleapis.com/v1/projects/my-project/locations/europe-west4",
+        ),
+        (
+            {"api_base_url": "https://aiplatform.eu.rep.googleapis.com/"},
+            "https://aiplatform.eu.rep.googleapis.com/v1/projects/my-project/locations/eu",
+        ),
         ({"transformer": {"use": ["vertex-gemini"]}}, PLACE),
         ({"transformer": {"use": ["gemini"]}}, PLACE),
     ],
@@ -288,6 +296,45 @@ async def test_a_key_after_all(ccr: Make, upstream: Upstream) -> None:
     answer = await router.messages(claude_code_request(stream=True))
 
     assert "Bearer sk-real" == answer.sent[0].headers["authorization"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"api_base_url": "https://aiplatform.googleapis.com/v1/"}], ids=str)
+async def test_express_mode(ccr: Make, upstream: Upstream, vendor: Any, entry: dict[str, Any]) -> None:
+    """The preset for API keys names no project and no location, and needs no credentials."""
+    upstream.stream(GEMINI)
+    name = {"name": "vertex-express", "api_key": "AQ.key", "models": ["gemini-2.5-flash"], **entry}
+    router = ccr({"Providers": [name], "Router": {"default": "vertex-express,gemini-2.5-flash"}}, PLUGINS)
+    answer = await router.messages(claude_code_request(stream=True))
+    (sent,) = answer.sent
+
+    assert "Hello" == answer.text
+    assert (
+        "https://aiplatform.googleapis.com/v1/publishers/google/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+        == sent.url
+    )
+    assert ("AQ.key", None) == (sent.headers["x-goog-api-key"], sent.headers.get("authorization"))
+    assert [] == vendor.hits
+
+
+async def test_two_regions(ccr: Make, upstream: Upstream) -> None:
+    """Each entry has the region of its own host."""
+    upstream.fail(503).stream(GEMINI)
+    hosts = [f"https://{region}-aiplatform.googleapis.com" for region in ("europe-west4", "asia-east1")]
+    entries = [
+        {
+            "name": f"v{number}",
+            "auth_type": "oauth",
+            "oauth_provider": "vertex",
+            "models": ["gemini-2.5-pro"],
+            "api_base_url": host,
+        }
+        for number, host in enumerate(hosts)
+    ]
+    fallback = {"default": ["v1,gemini-2.5-pro"]}
+    router = ccr({"Providers": entries, "Router": {"default": "v0,gemini-2.5-pro"}, "fallback": fallback}, PLUGINS)
+    answer = await router.messages(claude_code_request(stream=True))
+
+    assert hosts == [sent.url.partition("/v1/")[0] for sent in answer.sent]
 
 
 async def test_another_host(ccr: Make) -> None:

@@ -294,7 +294,10 @@ class Auth(Generic[O]):
         return ()
 
     def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
-        """What to send instead, once, after a refusal that a changed request may escape; ``wire`` is not signed."""
+        """What to send instead, once, after a refusal that a changed request may escape; ``wire`` is not signed.
+
+        The reply has status 0 if no connection could be made.
+        """
         return None
 
     def refused(self, reply: WireReply, error: UpstreamError) -> CcrError:

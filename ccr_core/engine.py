@@ -41,6 +41,7 @@ from ccr_core.errors import (
     ProtocolError,
     RequestError,
     RoutingError,
+    Unreachable,
     UpstreamError,
     limits_of,
 )
@@ -514,7 +515,16 @@ class Engine:
                 signed = provider.auth.apply(wire, key.token if key else None)
             else:
                 signed = accounts.signed(wire, key)
-            reply = await self._open(exchange, provider, signed)
+            try:
+                reply = await self._open(exchange, provider, signed)
+            except Unreachable as failure:
+                other = None if amended or accounts is None else provider.auth.amend(wire, WireReply(status=0))
+                if other is None:
+                    raise
+                exchange.answered(failure.status, failure.message)
+                exchange.note("amended", f"sent elsewhere: {failure.message[:200]}")
+                wire, amended = other, True
+                continue
             if accounts is not None and key is not None:
                 accounts.observe(key, reply.headers)
             if 200 <= reply.status < 300:

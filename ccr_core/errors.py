@@ -151,6 +151,10 @@ class UpstreamError(CcrError):
         self.headers |= limits_of(headers or {})
 
 
+class Unreachable(UpstreamError):
+    """No connection to the provider could be made: it has seen nothing of the request."""
+
+
 class ProtocolError(UpstreamError):
     """The provider's answer was malformed or ended before its end mark."""
 

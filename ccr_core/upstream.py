@@ -27,7 +27,7 @@ import httptools
 
 from ccr_core import __version__
 from ccr_core.dialect import WireRequest
-from ccr_core.errors import ConfigError, UpstreamError
+from ccr_core.errors import ConfigError, Unreachable, UpstreamError
 from ccr_core.messages import Headers
 
 BUFFER = 256 * 1024
@@ -483,13 +483,13 @@ class HttpSender:
                 )
                 return made
         except TimeoutError:
-            raise UpstreamError(f"cannot connect to {where} within {self._connect_seconds:g} s", 504) from None
+            raise Unreachable(f"cannot connect to {where} within {self._connect_seconds:g} s", 504) from None
         except ssl.SSLCertVerificationError as error:
-            raise UpstreamError(f"the certificate of {host} cannot be trusted: {error.verify_message}") from None
+            raise Unreachable(f"the certificate of {host} cannot be trusted: {error.verify_message}") from None
         except socket.gaierror as error:
-            raise UpstreamError(f"cannot find the address of {where}: {error.strerror}") from None
+            raise Unreachable(f"cannot find the address of {where}: {error.strerror}") from None
         except OSError as error:
-            raise UpstreamError(f"cannot connect to {where}: {error.strerror or error}") from None
+            raise Unreachable(f"cannot connect to {where}: {error.strerror or error}") from None
 
     async def _tunnel(self, key: tuple[bool, str, int], proxy: _Proxy, context: ssl.SSLContext) -> _Connection:
         _, host, port = key
@@ -504,7 +504,7 @@ class HttpSender:
             answer = await tunnel.answer
             status = answer.split(b"\r\n", 1)[0].decode("latin-1")
             if status.split(" ")[1:2] != ["200"]:
-                raise UpstreamError(f"the proxy {proxy.host}:{proxy.port} refused to connect to {authority}: {status}")
+                raise Unreachable(f"the proxy {proxy.host}:{proxy.port} refused to connect to {authority}: {status}")
             connection = _Connection(self, key)
             secured = await loop.start_tls(transport, connection, context, server_hostname=host)
         except BaseException:

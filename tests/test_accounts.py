@@ -43,6 +43,7 @@ from ccr_core import (
 from ccr_core.accounts import Accounts, accounts_of, allowed, legacy
 from ccr_core.auth import Key
 from ccr_core.config import ProviderConfig
+from ccr_core.errors import Unreachable
 from ccr_core.login import Http
 from ccr_core.runtime import build
 from ccr_core.server import App, create_app
@@ -74,7 +75,10 @@ class Scheme(Auth[AuthOptions]):
         return [Window(name="5 h", used=float(headers["x-used"]))] if "x-used" in headers else []
 
     def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
-        return attrs.evolve(wire, body={**(wire.body or {}), "amended": True}) if b"amend" in reply.body else None
+        return attrs.evolve(wire, body={**(wire.body or {}), "amended": True}) if self.amends(reply) else None
+
+    def amends(self, reply: WireReply) -> bool:
+        return b"amend" in reply.body or (reply.status == 0 and self.options.headers.get("x-two") == "hosts")
 
     def refused(self, reply: WireReply, error: UpstreamError) -> Any:
         if b"used up" in reply.body:
@@ -749,6 +753,21 @@ async def test_nobody_signed_in(world: World) -> None:
 
     served, _ = app(world, good(), fallback={"default": ("spare,m",)})
     assert 200 == (await call(served, "POST", "/toy", said())).status
+
+
+@pytest.mark.parametrize("two", [True, False])
+async def test_an_unreachable_host(world: World, two: bool) -> None:
+    """Where no connection can be made the sign-in's code may send the request elsewhere, once."""
+    world.sign_in()
+    away = Unreachable("cannot connect to api.sub.example", 502)
+    served, sender = app(world, away, *([good()] if two else []))
+    accounts = served.engine.runtime.providers["sub"].accounts
+    assert accounts is not None
+    accounts.auth.options = AuthOptions(headers={"x-two": "hosts"} if two else {})
+
+    got = await call(served, "POST", "/toy", said())
+
+    assert ((200, 2) if two else (502, 1)) == (got.status, len(sender.sent))
 
 
 async def test_amended(world: World) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
-import formats
 import orjson
 import pytest
 from formats import (

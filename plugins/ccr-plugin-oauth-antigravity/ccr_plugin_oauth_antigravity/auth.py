@@ -95,11 +95,12 @@ class AntigravityAuth(AnyCodeAssist[AntigravityOptions]):
         return None
 
     def amend(self, wire: WireRequest, reply: WireReply) -> WireRequest | None:
-        """The second host where the first has no capacity."""
+        """The second host where the first cannot be reached, has no capacity, or has used up its quota."""
         parts = urlsplit(wire.url)
         own = urlsplit(self.options.api_base or self.service).hostname
         other = self.options.second_host
-        if reply.status in (429, 503) and other and parts.hostname == own and own != other:
+        full = reply.status == 503 and b"capacity" in reply.body.lower()
+        if (full or reply.status in (0, 429)) and other and parts.hostname == own and own != other:
             return attrs.evolve(wire, url=urlunsplit(parts._replace(netloc=other)))
         return None
 

@@ -136,16 +136,24 @@ WIRE = WireRequest(
 )
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_the_second_host(status: int) -> None:
-    """Where the first host has no capacity, the second is asked, and after it none."""
-    other = auth().amend(WIRE, WireReply(status=status))
+FULL = WireReply(status=503, body=b'{"error":{"message":"No capacity available for model"}}')
+
+
+@pytest.mark.parametrize("reply", [WireReply(status=429), FULL, WireReply(status=0)])
+def test_the_second_host(reply: WireReply) -> None:
+    """Where the first host cannot be reached or has nothing left the second is asked, and after it none."""
+    other = auth().amend(WIRE, reply)
     assert other is not None
 
     assert "https://cloudcode-pa.googleapis.com/v1internal:streamGenerateContent?alt=sse" == other.url
-    assert auth().amend(other, WireReply(status=status)) is None
-    assert auth(second_host="").amend(WIRE, WireReply(status=status)) is None
-    assert auth().amend(WIRE, WireReply(status=500)) is None
+    assert auth().amend(other, reply) is None
+    assert auth(second_host="").amend(WIRE, reply) is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+def test_no_second_host(status: int) -> None:
+    """Other refusals would be the same there."""
+    assert auth().amend(WIRE, WireReply(status=status, body=b'{"error":{"message":"no"}}')) is None
 
 
 def test_an_account_without_a_project() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -175,6 +176,21 @@ def test_the_second_host(tmp_path: Path, vendor: Google) -> None:
         (first,) = vendor.at("/v1internal:streamGenerateContent")
         (second,) = other.sent
         assert first.json == second.json
+
+
+def test_a_host_that_is_away(tmp_path: Path, vendor: Google) -> None:
+    """Where the first host cannot be reached the second is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        away = f"http://localhost:{taken.getsockname()[1]}"
+    story = Story(tmp_path, vendor)
+    options = {**vendor.options(), "allow_custom_host": True, "second_host": urlsplit(vendor.url).netloc}
+    story.configure(oauth={"antigravity": options})
+    story.sign_in()
+    story.configure(oauth={"antigravity": {**options, "api_base": away}})
+    with Router(tmp_path) as router:
+        assert SAID in story.ask(router)[1]
+
+    assert 1 == len(vendor.sent)
 
 
 def test_a_closed_account(tmp_path: Path, vendor: Google) -> None:

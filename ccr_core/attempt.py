@@ -129,19 +129,20 @@ class Attempt:
         body = self._sent.body if self._sent is not None else None
         return self.request.stream or bool(body and body.get("stream"))
 
-    def way(self, ingress: Ingress, request: Request, streamed: bool) -> Way:
+    def way(self, ingress: Ingress, request: Request, streamed: bool, named: str | None = None) -> Way:
         """The way back to a client that streams: a relay if the bytes may pass as they are, else the full row.
 
-        ``request`` is the client's own; ``streamed`` says whether the provider streams.
+        ``request`` is the client's own; ``streamed`` says whether the provider streams; ``named`` is the model's name
+        for the client, where that is not the provider's.
         """
         encoder: Push[Event, bytes] = guarded(ingress, "encoder", lambda: ingress.encoder(request))
         dialect = self.plan.dialect
-        if streamed and self._untouched(ingress):
+        if streamed and named is None and self._untouched(ingress):
             relay = self._guarded("relay", lambda: dialect.relay(self.request, self.ctx, self.outcome))
             if relay is not None:
                 stage = self._guarded("relay", lambda: Stage.of(relay, f"{dialect.name} relay", self.plan.plugin))
                 return Way(Pipe([stage]), encoder, None)
-        sequencer = Sequencer(self.outcome)
+        sequencer = Sequencer(self.outcome, named)
         tail = [Stage.of(sequencer, "sequencer"), Stage.of(encoder, ingress.name)]
         return Way(Pipe([*(self._decoding() if streamed else ()), *self._steps, *tail]), encoder, sequencer)
 

@@ -648,6 +648,7 @@ class Config:
     server_tools: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("server_tools"))
     pages: Mapping[str, Mapping[str, Any] | bool] = attrs.field(factory=dict, metadata=_keys("pages"))
     management: Management = attrs.field(default=Management(), metadata=_keys("management"))
+    answer_model: Literal["auto", "provider", "requested"] = attrs.field(default="auto", metadata=_keys("answer_model"))
     count_tokens: Literal["local", "upstream"] = attrs.field(default="local", metadata=_keys("count_tokens"))
     oauth: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, metadata=_keys("oauth"), repr=False)
     token_store: str | Mapping[str, Any] | None = attrs.field(default=None, metadata=_keys("token_store"), repr=False)

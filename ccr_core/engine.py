@@ -50,7 +50,7 @@ from ccr_core.exchange import Client, Exchange, Overheard
 from ccr_core.health import KEY_FAULTS, TRANSIENT, Health, retry_after
 from ccr_core.learn import Learned
 from ccr_core.memory import Memory
-from ccr_core.messages import JSON, Headers, Request, new_id, text_of
+from ccr_core.messages import JSON, Headers, Request, compares_names, new_id, text_of
 from ccr_core.patience import Patience
 from ccr_core.projects import Projects
 from ccr_core.push import Pipe, Push, Stage
@@ -575,7 +575,7 @@ class Engine:
         client: Client,
     ) -> None:
         streamed = attempt.is_stream(reply.headers)
-        way = attempt.way(ingress, exchange.request, streamed)
+        way = attempt.way(ingress, exchange.request, streamed, _named(runtime, exchange.request))
         limits = runtime.config.limits
         out: list[bytes] = []
 
@@ -663,8 +663,10 @@ class Engine:
         client: Client,
     ) -> None:
         data = await _read_whole(runtime, attempt, reply)
-        if attempt.is_stream(reply.headers) or not attempt.passes_whole(ingress, data):
+        named = _named(runtime, exchange.request)
+        if attempt.is_stream(reply.headers) or named or not attempt.passes_whole(ingress, data):
             message = assemble(self._events(attempt, data, attempt.is_stream(reply.headers)))
+            message["model"] = named or message["model"]
             data = guarded(ingress, "encode_message", lambda: ingress.encode_message(message, exchange.request))
         self._learn_usage(runtime, exchange)
         await _answer(exchange, client, data)
@@ -781,7 +783,7 @@ class Engine:
         assert route is not None
         limits = runtime.config.limits
         outcome = exchange.outcome = Outcome()
-        sequencer = Sequencer(outcome)
+        sequencer = Sequencer(outcome, _named(runtime, exchange.request))
         encoder: Push[Event, bytes] = guarded(ingress, "encoder", lambda: ingress.encoder(exchange.request))
         last_stage = [Stage.of(encoder, ingress.name)] if streaming else []
         back = Pipe([Stage.of(sequencer, "sequencer"), *last_stage])
@@ -896,6 +898,12 @@ async def _answer(exchange: Exchange, client: Client, data: bytes) -> None:
     exchange.status = 200
     await client.begin(200, {"content-type": "application/json", **_trace(exchange)})
     await client.write(data, last=True)
+
+
+def _named(runtime: Runtime, request: Request) -> str | None:
+    """What the answer calls its model, where that is not what the provider calls it."""
+    wanted = runtime.config.answer_model
+    return request.model or None if wanted == "requested" or (wanted == "auto" and compares_names(request)) else None
 
 
 def fallbacks(runtime: Runtime, choice: Choice) -> list[Route]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -145,6 +146,21 @@ def parse_body(data: bytes) -> JSON:
     if not isinstance(body, dict):
         raise RequestError(f"the request body must be a JSON object, got {type(body).__name__}")
     return body
+
+
+_CLAUDE_CODE = re.compile(r"claude-cli/(\d+)\.(\d+)\.(\d+)")
+
+COMPARES_NAMES = (2, 1, 330)
+"""The first version of Claude Code that is known not to mind the name of the model in an answer."""
+
+
+def compares_names(request: Request) -> bool:
+    """Whether the client drops the thinking of an answer whose ``model`` is not the name that it asked for.
+
+    Claude Code 2.1.197 does, 2.1.330 does not (both tried); what lies between is taken for the older.
+    """
+    found = _CLAUDE_CODE.match(request.headers.get("user-agent", ""))
+    return found is not None and tuple(map(int, found.groups())) < COMPARES_NAMES
 
 
 def hints_of(body: JSON, headers: Headers) -> Hints:

@@ -66,11 +66,13 @@ class _Waiting:
 class Sequencer(Push[Event, Event]):
     """Events with keys, in any overlap, to the one lawful stream with indexes.
 
-    What the answer says of itself goes into ``outcome``.
+    What the answer says of itself goes into ``outcome``.  ``named`` is the model's name for the client, where that is
+    not the provider's.
     """
 
-    def __init__(self, outcome: Outcome | None = None) -> None:
+    def __init__(self, outcome: Outcome | None = None, named: str | None = None) -> None:
         self.outcome = outcome or Outcome()
+        self._named = named
         self._held: MessageStart | None = None
         self._started = False
         self._delta: MessageDelta | None = None
@@ -135,7 +137,8 @@ class Sequencer(Push[Event, Event]):
         if self._started:
             return ()
         self._started = True
-        self._held = attrs.evolve(item, usage={"input_tokens": 0, "output_tokens": 0, **item.usage})
+        usage = {"input_tokens": 0, "output_tokens": 0, **item.usage}
+        self._held = attrs.evolve(item, model=self._named or item.model, usage=usage)
         self.outcome.id, self.outcome.model = item.id, item.model
         self.outcome.usage = dict(item.usage)
         return ()

@@ -34,7 +34,7 @@ from ccr_core.messages import JSON
 from ccr_core.plugins import load
 from ccr_core.routing import DEFAULT_RULES
 from ccr_core.runtime import build
-from ccr_core.testing import Upstream, ask, claude_code_headers, claude_code_request, samples
+from ccr_core.testing import Upstream, ask, claude_code_headers, claude_code_request, samples, sse, streamed
 from ccr_core.testing.bodies import PIXEL
 from ccr_core.testing.pytest_plugin import Make
 
@@ -687,3 +687,46 @@ async def test_the_custom_router_gets_the_count(ccr: Make, tmp_path: Path) -> No
     counted = await ccr(configuration(ROUTES), plugins=PLUGINS).explain(sent.body)
 
     assert str(counted["tokens"]) == chosen["route"]["model"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("dialect", ["anthropic", "openai-chat"])
+@pytest.mark.parametrize(
+    ("agent", "wanted", "name"),
+    [
+        ("claude-cli/2.1.197 (external, sdk-cli)", None, "claude-sonnet-5"),
+        ("claude-cli/2.1.329 (external, cli)", "auto", "claude-sonnet-5"),
+        ("claude-cli/2.1.330 (external, cli)", None, "served"),
+        ("claude-cli/2.2.0 (external, cli)", None, "served"),
+        ("Anthropic/Python 2.12.0", None, "served"),
+        ("claude-cli/odd", None, "served"),
+        ("claude-cli/2.1.197 (external, sdk-cli)", "provider", "served"),
+        ("claude-cli/2.1.330 (external, cli)", "requested", "claude-sonnet-5"),
+        ("Anthropic/Python 2.12.0", "requested", "claude-sonnet-5"),
+    ],
+)
+async def test_what_an_answer_calls_its_model(
+    ccr: Make, upstream: Upstream, agent: str, wanted: str | None, name: str, dialect: str, stream: bool
+) -> None:
+    """
+    The name is the provider's, but for clients that drop the thinking of an answer with another name than they asked
+    for, and where the configuration wants it otherwise; nothing else of the answer changes.
+    """
+    answer = samples.message(samples.thinking("hm", signature="c2ln"), samples.text("x"), model="served")
+    if dialect == "anthropic":
+        upstream.stream(streamed(answer)) if stream else upstream.reply(answer)
+    else:
+        said = {"role": "assistant", "content": "x", "reasoning_content": "hm"}
+        chunk = {"id": "c", "model": "served", "choices": [{"index": 0, "delta": said, "finish_reason": "stop"}]}
+        whole = {**chunk, "choices": [{"index": 0, "message": said, "finish_reason": "stop"}]}
+        upstream.stream(sse(chunk, "[DONE]")) if stream else upstream.reply(whole)
+    config = {
+        **configuration({"default": "p,default"}, dialect=dialect),
+        **({"answer_model": wanted} if wanted else {}),
+    }
+    body = claude_code_request(model="claude-sonnet-5", stream=stream)
+
+    got = await ccr(config, plugins=PLUGINS).messages(body, headers={**claude_code_headers(), "user-agent": agent})
+
+    assert (200, name) == (got.status, got.message["model"])
+    assert [("thinking", "hm"), ("text", "x")] == [(block["type"], block[block["type"]]) for block in got.content]

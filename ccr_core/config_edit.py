@@ -525,7 +525,33 @@ def change_toml(text: str, change: Change) -> str:
         document[name] = [change.value]
     else:
         node.insert(last, change.value)
-    return tomlkit.dumps(document)
+    return _beside_its_table(text, tomlkit.dumps(document))
+
+
+def _beside_its_table(before: str, after: str) -> str:
+    """``after``, in which a line was added to ``before`` at the end of a table, with that line moved up to the others.
+
+    At the end of a table are the remarks about what follows it.  Any other text is returned as it is.
+    """
+    import tomllib
+
+    old, new = before.splitlines(), after.splitlines()
+    at = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), len(old))
+    if len(new) != len(old) + 1 or new[:at] + new[at + 1 :] != old:
+        return after
+    up = at
+    while up > 0 and (not new[up - 1].strip() or new[up - 1].lstrip().startswith("#")):
+        up -= 1
+    if up == 0 or up == at:
+        return after
+    if new[up - 1].lstrip().startswith("["):
+        while up < at and new[up].strip():  # remarks right under the head are about the table
+            up += 1
+    moved = "\n".join([*new[:up], new[at], *new[up:at], *new[at + 1 :]]) + ("\n" if after.endswith("\n") else "")
+    try:
+        return moved if tomllib.loads(moved) == tomllib.loads(after) else after
+    except tomllib.TOMLDecodeError:
+        return after
 
 
 def reordered_toml(text: str, name: str, order: Sequence[int]) -> str:

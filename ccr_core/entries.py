@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from ccr_core.config import Config, did_you_mean
 from ccr_core.config_edit import Change, Set
 from ccr_core.errors import CcrError
-from ccr_core.plugins import Registry
+
+if TYPE_CHECKING:
+    from ccr_core.plugins import Registry
 
 FIRST = ("default", "background", "think", "longContext", "webSearch", "image")
 """The routes in the order in which people know them."""

@@ -184,6 +184,30 @@ def test_a_change_of_toml_touches_only_its_own_lines(change: Change, removed: li
     assert (removed, added) == lines_changed(TOML_TEXT, new)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            '[Router]\n# where to\ndefault = "a,b"\n\n# The first one.\n[[Providers]]\nname = "a"\n',
+            '[Router]\n# where to\ndefault = "a,b"\nthink = "a,c"\n\n# The first one.\n[[Providers]]\nname = "a"\n',
+        ),
+        (
+            '[Router]\n# where to\n# default = "a,b"\n\n# The first one.\n[[Providers]]\nname = "a"\n',
+            '[Router]\n# where to\n# default = "a,b"\nthink = "a,c"\n\n# The first one.\n[[Providers]]\nname = "a"\n',
+        ),
+        ("[Router]\n", '[Router]\nthink = "a,c"\n'),
+        ('[Router]\ndefault = "a,b"', '[Router]\ndefault = "a,b"\nthink = "a,c"\n'),
+        (
+            '[Router]\ndefault = """\n# no remark\n"""\n# end\n',
+            '[Router]\ndefault = """\n# no remark\n"""\nthink = "a,c"\n# end\n',
+        ),
+    ],
+)
+def test_a_new_key_stands_beside_the_others_of_its_table(before: str, after: str) -> None:
+    """Remarks at the end of a table are about what follows: a new key comes before them."""
+    assert after == changed(before, [Set(("Router", "think"), "a,c")], TOML)
+
+
 def test_providers_can_be_added_and_removed_in_toml() -> None:
     """A new provider becomes a table of its own, whatever its keys; the others keep their remarks."""
     provider = {"name": "x", "transformer": {"use": ["a", ["b", {"c": 1}]]}, "models": ["m"]}

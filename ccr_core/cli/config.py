@@ -1,4 +1,4 @@
-"""``ccr config check``, ``test``, ``path`` and ``show``."""
+"""``ccr config check`` (``validate``), ``test``, ``path``, ``show`` and ``edit``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 
 
-@click.group(short_help="Check, test, find or show the configuration.")
+class Aliases(click.Group):
+    """A group in which ``validate`` is ``check``."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, "check" if cmd_name == "validate" else cmd_name)
+
+
+@click.group(cls=Aliases, short_help="Check, test, find, show or edit the configuration.")
 def config() -> None:
-    """Check, test, find or show the configuration.
+    """Check, test, find, show or edit the configuration.
 
     \b
     Examples:
       ccr config check
       ccr config test
-      ccr config show --json
+      ccr config edit
     """
 
 
@@ -33,7 +40,7 @@ def config() -> None:
 @click.option("--config", "path", type=FILE, help="The configuration file to check.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(path: Path | None, as_json: bool) -> int:
-    """Say whether the configuration can be used, with all its problems at once.
+    """Say whether the configuration can be used, with all its problems at once. "validate" is the same.
 
     Plugins are loaded, as they check their own options. Nothing is started or written.
 
@@ -189,3 +196,46 @@ def show(path: Path | None, as_json: bool) -> int:
     else:
         emit(shown)
     return 0
+
+
+@config.command(short_help="Open the configuration in your editor, and check it.")
+@click.option("--config", "path", type=FILE, help="The configuration file to edit.")
+def edit(path: Path | None) -> int:
+    """Open the configuration in your editor (VISUAL, EDITOR), and check it when the editor has ended.
+
+    Without a configuration a first one is written. A running router takes up what can be used, and keeps what it has
+    otherwise.
+
+    \b
+    Examples:
+      ccr config edit
+      EDITOR="code --wait" ccr config edit
+
+    Exit code: 0 it can be used, 1 it cannot, or the editor failed; 2 without a terminal.
+    """
+    import os
+    import shlex
+    import shutil
+    import subprocess
+
+    from ccr_core.cli import firstrun
+    from ccr_core.cli.edits import at_terminal
+
+    if not at_terminal():
+        raise click.UsageError(
+            "an editor needs a terminal; ccr config path prints where the file is", click.get_current_context()
+        )
+    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    words = shlex.split(chosen) if chosen else [next(filter(shutil.which, ("sensible-editor", "nano", "vi")), "vi")]
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        return fail(f'there is no editor "{" ".join(words)}"; name one in EDITOR')
+    file = firstrun.ensure(path)
+    before = file.read_bytes() if file.exists() else b""
+    code = subprocess.run([program, *words[1:], str(file)], check=False).returncode
+    if code != 0:
+        return fail(f"{words[0]} ended with exit code {code}; the configuration was not looked at")
+    if file.exists() and file.read_bytes() == before:
+        note(f"{file} is as it was")
+    result: int = check.callback(path, False)  # type: ignore[misc]
+    return result

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "env": ("activate:activate", "The same as activate."),
     "auth": ("auth:auth", "Sign in with subscriptions."),
     "explain": ("explain:explain", "Say where a request would go, and why."),
-    "config": ("config:config", "Check, test, find or show the configuration."),
+    "config": ("config:config", "Check, test, find, show or edit the configuration."),
     "trust": ("trust:trust", "Let a repository's .ccr.toml choose models."),
     "plugins": ("plugins:plugins", "List, switch, install and begin plugins."),
     "plugin": ("plugins:plugins", "The same as plugins."),

@@ -130,6 +130,14 @@ def add(name: str, as_default: bool, key: bool, **given: Any) -> int:
     changes, route = appended(now, entry, as_default)
     save(now, changes)
     print(f"{name} is added" + (f"; default is {route}" if route else ""))
+    if route is None:
+        after = draft()
+        models = after.runtime.providers[name].models if name in after.runtime.providers else ()
+        if models:
+            note(
+                f"requests go to {after.config.router.default} as before; to change that:"
+                f" ccr model set default {name},{models[0]}"
+            )
     return 0
 
 
@@ -230,7 +238,7 @@ def show(result: Mapping[str, Any]) -> None:
     facts(
         [
             ("  error", result["error"]),
-            ("  status", result["status"]),
+            ("  status", result["status"] or None),
             ("  first byte", _seconds(result["first"])),
             ("  whole answer", _seconds(result["duration"])),
             ("  streaming", result["streaming"]),

@@ -43,6 +43,45 @@ def test_no_colour(ccr: Any, args: list[str], env: dict[str, str]) -> None:
         assert (not env) == bool(COLOURED.search(terminal.output))
 
 
+EDITOR = """#!/bin/sh
+case "$1" in
+  good) sed -i s/info/debug/ "$2" ;;
+  bad) echo '{' > "$2" ;;
+  fail) exit 3 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("good", 0, "config.json can be used"),
+        ("same", 0, "config.json is as it was"),
+        ("bad", 1, "error: "),
+        ("fail", 1, "ended with exit code 3; the configuration was not looked at"),
+    ],
+)
+def test_edit(ccr: Any, word: str, code: int, said: str) -> None:
+    """The editor that the user has chosen gets the file, and the file is checked when it has ended."""
+    path = ccr.write_config({**ECHO, "LOG_LEVEL": "info"})
+    (ccr.bin / "ed").write_text(EDITOR)
+    (ccr.bin / "ed").chmod(0o755)
+    with ccr.terminal("config", "edit", env={"EDITOR": f"ed {word}"}) as terminal:
+        assert code == terminal.wait(), terminal.output
+    assert said in terminal.shown
+    assert (word == "good") == ("debug" in path.read_text())
+
+
+def test_edit_without_an_editor(ccr: Any) -> None:
+    """An editor that is not there is named; without a terminal none is started."""
+    ccr.write_config(ECHO)
+    with ccr.terminal("config", "edit", env={"VISUAL": "no-such-editor -w"}) as terminal:
+        assert 1 == terminal.wait()
+    assert 'there is no editor "no-such-editor -w"; name one in EDITOR' in terminal.shown
+    done = ccr.run("config", "edit")
+    assert (2, True) == (done.returncode, "ccr config path prints where the file is" in done.stderr)
+
+
 ASKING = {
     "auth login anthropic-managed": (1, "use --accept-terms-risk if you want it"),
     "model": (2, "the dialog needs a terminal; without one: ccr model list, set, add, remove"),

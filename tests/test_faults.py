@@ -39,11 +39,18 @@ BEFORE: dict[str, tuple[Callable[[], Any], int]] = {
     "500": (refusal(500), 500),
     "502": (refusal(502), 502),
     "503": (refusal(503), 503),
+    "504": (refusal(504), 504),
     "529": (refusal(529), 529),
     "empty": (lambda: stream(), 502),
     "page": (lambda: FakeReply(200, {"content-type": "text/html"}, [b"<html>no</html>"]), 502),
     "greets and is cut": (lambda: stream(GREETING, UpstreamError("cut")), 502),
     "greets and fails": (lambda: stream(GREETING, b'data: {"error":"no"}\n\n'), 529),
+}
+AFTER: dict[str, tuple[Any, ...]] = {
+    "is cut": (UpstreamError("cut"),),
+    "ends without its mark": (),
+    "fails": (b'data: {"error":"no"}\n\n',),
+    "is silent": (None,),
 }
 FINAL = {"400": refusal(400), "404": refusal(404), "413": refusal(413), "422": refusal(422)}
 
@@ -105,7 +112,7 @@ async def test_before_the_first_event_the_next_route_answers(fault: str, others:
     assert ["MessageStop"] == got.lines[-1]
 
 
-@pytest.mark.parametrize("others", [0, 1, 3])
+@pytest.mark.parametrize("others", [0, 1, 2, 3])
 @pytest.mark.parametrize("fault", BEFORE)
 async def test_when_all_fail_the_client_gets_the_first_failure(fault: str, others: int) -> None:
     """
@@ -144,19 +151,39 @@ async def test_statuses_that_the_user_adds() -> None:
     assert (200, ["toy", "spare0"]) == (got.status, asked(sender))
 
 
-@pytest.mark.parametrize("cut", [UpstreamError("cut"), b"", b'data: {"error":"no"}\n\n'])
-@pytest.mark.parametrize("others", [0, 3])
-async def test_after_the_first_event_nothing_is_tried_again(cut: Any, others: int) -> None:
+@pytest.mark.parametrize("others", [0, 1, 2, 3])
+@pytest.mark.parametrize("fault", AFTER)
+async def test_after_the_first_event_nothing_is_tried_again(fault: str, others: int, waits: list[float]) -> None:
     """
-    What has begun ends with an error event; no event comes twice, nobody else is asked.
+    What has begun ends with an error event and no lawful end; no event comes twice or is lost, nobody else is asked.
     """
-    app, sender = app_with([stream(TEXT, cut)], others, retry=Retry(attempts=3))
+    limits = {"limits": Limits(ping_s=0.02, idle_s=0.03)} if fault == "is silent" else {}
+    app, sender = app_with([stream(TEXT, *AFTER[fault])], others, retry=Retry(attempts=3), **limits)
 
     got = await call(app, "POST", "/toy", ask(stream=True))
 
-    assert ["toy"] == asked(sender)
-    assert [["MessageStart"], ["BlockStart"], ["delta", 0, "hello"]] == got.lines[:3]
-    assert "error" == got.lines[-1][0]
+    assert (["toy"], []) == (asked(sender), waits)
+    said = [line for line in got.lines if line != ["Ping"]]
+    assert [["MessageStart"], ["BlockStart"], ["delta", 0, "hello"]] == said[:3]
+    assert "error" == said[-1][0]
+    assert {"BlockStop", "error"} >= {line[0] for line in said[3:]}
+
+
+@pytest.mark.parametrize("others", [0, 1, 2, 3])
+@pytest.mark.parametrize("fault", AFTER)
+async def test_a_whole_answer_that_breaks_is_asked_for_elsewhere(fault: str, others: int) -> None:
+    """
+    A client that does not stream has got nothing yet: the next routes are asked, and it never gets half an answer.
+    """
+    limits = {"api_timeout_ms": 30} if fault == "is silent" else {}
+    broken = [stream(TEXT, *AFTER[fault]) for _ in range(max(1, others))]
+    app, sender = app_with([*broken, *([answer()] if others else [])], others, **limits)
+
+    got = await call(app, "POST", "/toy", ask(stream=False))
+
+    assert ["toy", *(f"spare{n}" for n in range(others))] == asked(sender)
+    assert (200 if others else {"fails": 529, "is silent": 504}.get(fault, 502)) == got.status
+    assert ("hello" in str(got.json)) == bool(others)
 
 
 @pytest.mark.parametrize("asked_to_stream", [True, False])

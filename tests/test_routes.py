@@ -520,6 +520,57 @@ async def test_pairs(ccr: Make, custom_router: Path, first: str, second: str) ->
     assert [(rule, WANTED_BY[rule][1]) for rule in order] == winners
 
 
+def _helper(body: JSON, headers: dict[str, str]) -> JSON:
+    """A helper call by its shape: what clients send that tell no class."""
+    shape = {**body, "output_config": {**body.get("output_config", {}), **JSON_WANTED}}
+    return {name: value for name, value in shape.items() if name not in ("tools", "thinking")}
+
+
+def _sub_agent(body: JSON, headers: dict[str, str]) -> JSON:
+    """A sub-agent by its id, of a type that is not told."""
+    headers["x-claude-code-agent-id"] = "a0123456789abcdef"
+    return body
+
+
+UNTOLD: dict[str, tuple[Change, str]] = {
+    **WANTED_BY,
+    "background": (lambda body, headers: {**body, "model": HAIKU}, "background"),
+    "agent-type": (_sub_agent, "agents"),
+}
+"""The same for clients that say nothing of what they send."""
+
+
+def untold(client: str, *rules: str) -> Sent:
+    """A request that these rules want, of a client without hint headers."""
+    sent = new(None) if client == "new" else old()
+    changes = {rule: UNTOLD[rule][0] for rule in rules}
+    if {"explicit", "background"} <= set(rules):
+        changes["background"] = _helper  # the name of the model is taken
+    body, headers = sent.body, dict(sent.headers)
+    for rule in rules:
+        body = changes[rule](body, headers)
+    return Sent(body, headers)
+
+
+@pytest.mark.parametrize("client", ["new", "old"])
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+async def test_pairs_without_hints(ccr: Make, custom_router: Path, first: str, second: str, client: str) -> None:
+    """
+    The same pairs decide the same way where the newer client tells no hints, and for the older one, which knows none.
+    """
+    sent = untold(client, first, second)
+    winners = []
+    for rules in ({}, {"rules": [second, first, "default"]}):
+        router = ccr(configuration({**ROUTES, **rules}, custom_router), plugins=PLUGINS)
+        explained = await router.explain(sent.body, headers=sent.headers)
+        winners.append((explained["rule"], explained["route"]["model"]))
+        assert "CCR-SUBAGENT-MODEL" not in str(explained["body"])
+
+    order = (second, second) if (first, second) == ("background", "web-search") else (first, second)
+    assert [(rule, UNTOLD[rule][1]) for rule in order] == winners
+    assert not [name for name in sent.headers if name in ("x-claude-code-request-class", "x-claude-code-agent-type")]
+
+
 @pytest.mark.parametrize("rule", WANTED_BY)
 async def test_each_alone(ccr: Make, custom_router: Path, rule: str) -> None:
     """

@@ -711,6 +711,14 @@ def write_new(path: Path, text: str) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Put ``text`` where ``path`` is in one step, in a file of mode 0600; :class:`ConfigError` if the disk refuses."""
+    try:
+        _replace(path, text.encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}; it is as it was") from error
+
+
 def _fill(descriptor: int, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

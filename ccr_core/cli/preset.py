@@ -9,30 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
-from ccr_core import presets
+from ccr_core import installing, presets
 from ccr_core.cli import process
 from ccr_core.cli.edits import at_terminal
-from ccr_core.cli.fetch import Fetched
 from ccr_core.cli.output import emit, facts, note, paint, table
-from ccr_core.config import Config, find, from_document, home, load, mask, parse, read_text
+from ccr_core.config import Config, find, from_document, home, load, read_text
 from ccr_core.errors import CcrError, ConfigError
+from ccr_core.fetch import Fetched
+from ccr_core.installing import changed, dangers, same_words, scripts_differ, staging, validate
 from ccr_core.presets import FILE, Manifest
 
 YES = click.option("-y", "--yes", is_flag=True, help="Agree to what the preset does, without a question.")
 SET = click.option("--set", "words", multiple=True, metavar="ID=VALUE", help="Answer a question; repeatable.")
 ANSWERS = click.option("--answers", metavar="FILE", help="A JSON object with answers; - is standard input.")
-
-_REFERENCE = re.compile(r"\$\{([^}]+)\}|\$([A-Z_][A-Z0-9_]*)")
 
 
 class Aliases(click.Group):
@@ -220,7 +216,7 @@ def export(
         tags = tags if tags is not None else click.prompt("keywords, separated by commas", default="", err=True)
     clean = sanitise(read(source), secrets=include_sensitive)
     keywords = [word.strip() for word in (tags or "").split(",") if word.strip()]
-    with _staging(target.parent) as folder:
+    with staging(target.parent) as folder:
         copied = _take_files(clean.config, source.parent, folder)
         manifest = {
             "name": name,
@@ -294,24 +290,6 @@ def _new_file(path: Path) -> Iterator[Any]:
         yield stream
 
 
-@contextlib.contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """A new hidden folder beside the target, gone at the end unless it was renamed."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        outer = Path(tempfile.mkdtemp(prefix=".preset-", dir=parent))
-    except OSError as error:
-        raise CcrError(f"cannot write in {parent}: {error.strerror or error}") from error
-    try:
-        folder = outer / "preset"
-        folder.mkdir(mode=0o700)
-        yield folder
-    except OSError as error:
-        raise CcrError(f"cannot write in {parent}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(outer, ignore_errors=True)
-
-
 @preset.command("install", short_help="Install a preset, or answer its questions anew.")
 @click.argument("source", metavar="SOURCE|NAME")
 @click.option("--name", help="Call it so, instead of what it is called where it comes from.")
@@ -338,7 +316,7 @@ def install_(
 
     Exit code: 0; 1 when it cannot be used, an answer is missing, or you do not agree.
     """
-    from ccr_core.cli.fetch import fetch, is_address
+    from ccr_core.fetch import fetch, is_address
 
     plain = not ("/" in source or "\\" in source or is_address(source) or source.endswith(".zip"))
     if plain and presets.exists(source):
@@ -381,7 +359,7 @@ def install(
 
     Exit code: 0; 1 when there is no such preset, or it cannot be installed.
     """
-    from ccr_core.cli.fetch import from_market, market, pick
+    from ccr_core.fetch import from_market, market, pick
 
     if name is None and not listing:
         raise click.UsageError("name a preset, or --list", click.get_current_context())
@@ -419,9 +397,7 @@ def delete(name: str, yes: bool) -> int:
         raise CcrError(f'there is no preset "{name}"')
     if at_terminal() and not yes:
         click.confirm(f"Remove {folder}?", abort=True, err=True)
-    aside = Path(tempfile.mkdtemp(prefix=".gone-", dir=folder.parent))
-    os.rename(folder, aside / name)  # in one step, so that nobody meets half a preset
-    shutil.rmtree(aside)
+    installing.remove(name)
     print(f"the preset {name} is removed")
     return 0
 
@@ -437,7 +413,7 @@ def _install(
     answers: str | None,
     yes: bool,
 ) -> int:
-    with _staging(presets.presets_folder()) as folder:
+    with staging(presets.presets_folder()) as folder:
         fetched = get(folder)
         name = name or fetched.name
         presets.check_name(name)
@@ -448,8 +424,9 @@ def _install(
                 f" ccr preset install {name} answers its questions anew"
             )
         old = presets.read(target) if replace and (target / FILE).is_file() else None
-        _validate(folder)
-        text = _changed(folder / FILE, {"userValues": old.values} if old is not None else {"userValues": None})
+        for text in validate(folder):
+            note(f"note: {text}")
+        text = changed(folder / FILE, {"userValues": old.values} if old is not None else {"userValues": None})
         process.write_private(folder / FILE, text)
         found = _called(presets.read(folder), name)
         _settle(found, old, words, answers, yes)
@@ -459,7 +436,7 @@ def _install(
             **({"repository": fetched.repository} if fetched.repository else {}),
             "checksum": presets.digest(folder, presets.read(folder).data),
         }
-        process.write_private(folder / FILE, _changed(folder / FILE, origin))
+        process.write_private(folder / FILE, changed(folder / FILE, origin))
         if target.exists():
             os.rename(target, folder.parent / "old")
         os.rename(folder, target)
@@ -470,7 +447,7 @@ def _install(
 
 def _reconfigure(name: str, words: tuple[str, ...], answers: str | None, yes: bool) -> int:
     folder = presets.presets_folder() / name
-    with _staging(folder.parent) as copy:
+    with staging(folder.parent) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         found = _called(presets.read(copy), name)
         if not found.questions:
@@ -489,21 +466,6 @@ def _called(found: Manifest, name: str) -> Manifest:
     return attrs.evolve(found, name=name)
 
 
-def _validate(folder: Path) -> None:
-    """Raise ``CcrError`` for a manifest that cannot be a preset; say what is odd about it."""
-    data = presets.read(folder).data
-    if not isinstance(data.get("name"), str) or not data["name"]:
-        raise CcrError(f"{FILE} has no name")
-    template: Mapping[str, Any] = data.get("template") or {}
-    for place, each in enumerate(data.get("Providers") or template.get("Providers") or ()):
-        if not isinstance(each, Mapping) or not each.get("name"):
-            raise CcrError(f"{FILE}: Providers[{place}] has no name")
-        if not each.get("models"):
-            note(f"note: its provider {each['name']} lists no models")
-    if not data.get("version"):
-        note("note: it has no version")
-
-
 def _settle(found: Manifest, old: Manifest | None, words: tuple[str, ...], answers: str | None, yes: bool) -> None:
     """Get the answers, check that the preset works with them, ask what has to be asked, and write them."""
     from ccr_core import namespaces, plugins
@@ -513,7 +475,7 @@ def _settle(found: Manifest, old: Manifest | None, words: tuple[str, ...], answe
     main = _main_config()
     given = given_answers(found, words, answers)
     values = answered(found, given)
-    process.write_private(found.path, _changed(found.path, {"userValues": values or None}))
+    process.write_private(found.path, changed(found.path, {"userValues": values or None}))
     ready = _called(presets.read(found.folder), found.name)
     document = ready.document()
     if not document.get("noServer"):
@@ -525,8 +487,8 @@ def _settle(found: Manifest, old: Manifest | None, words: tuple[str, ...], answe
         _show_difference(old.folder, ready.folder)
     does = dangers(ready, document, main)
     if old is not None:
-        before = {_same_words(each, old) for each in dangers(old, old.document(), main)}
-        does = [each for each in does if _same_words(each, ready) not in before or _scripts_differ(old, ready)]
+        before = {same_words(each, old) for each in dangers(old, old.document(), main)}
+        does = [each for each in does if same_words(each, ready) not in before or scripts_differ(old, ready)]
     if does:
         note(f"the preset {found.name}:")
         for each in does:
@@ -537,117 +499,13 @@ def _settle(found: Manifest, old: Manifest | None, words: tuple[str, ...], answe
         click.confirm("Install it?", abort=True, err=True)
 
 
-def _same_words(text: str, preset: Manifest) -> str:
-    return text.replace(str(preset.folder), "")
-
-
-def _scripts_differ(old: Manifest, new: Manifest) -> bool:
-    def content(each: Manifest) -> dict[str, bytes]:
-        inner = [path for path in presets.files(each.folder) if str(path) != FILE]
-        return {path.as_posix(): (each.folder / path).read_bytes() for path in inner}
-
-    return content(old) != content(new)
-
-
-def dangers(found: Manifest, document: Mapping[str, Any], main: Config | None) -> list[str]:
-    """What a preset does that somebody should know of before it can, as parts of sentences.
-
-    With ``main``, hosts to which that configuration sends keys already are left out.
-    """
-    does: list[str] = []
-    scripts = dict.fromkeys(Path(node[key]) for node, key in presets.files_in(document))
-    for path in scripts:
-        inside = path.resolve().is_relative_to(found.folder.resolve())
-        shown = path.relative_to(found.folder) if path.is_relative_to(found.folder) else path
-        if document.get("REWRITE_SYSTEM_PROMPT") == str(path):
-            if not inside:
-                does.append(f"sends the text of {path} to the model")
-        else:
-            does.append(f"runs the code in {shown}" + ("" if inside else ", which is outside of the preset"))
-    settings = document.get("claudeCodeSettings")
-    if isinstance(settings, Mapping):
-        more = [key for key in settings if key != "env"]
-        if more:
-            does.append(f"changes Claude Code's settings, which can run programs: {', '.join(more)}")
-        env = settings.get("env")
-        if isinstance(env, Mapping) and env:
-            does.append(f"sets variables of Claude Code: {', '.join(map(str, env))}")
-    known = _hosts(main.raw) if main is not None else set()
-    sent = {key: value for key, value in document.items() if key not in ("StatusLine", "claudeCodeSettings")}
-    for host in sorted(_hosts(sent) - known):
-        does.append(f"sends requests, and the keys given for them, to {host}")
-    own = {key: value for key, value in found.config.items() if key != "StatusLine"}
-    written = _texts([own, found.data.get("template")])
-    names = sorted({match[1] or match[2] for text in written for match in _REFERENCE.finditer(text)})
-    if names:
-        does.append(f"reads from the environment: {', '.join(names)}")
-    return does
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
-
-
-def _hosts(value: Any) -> set[str]:
-    """The hosts of all addresses in a configuration, but those of this machine."""
-    found = set()
-    for text in _texts(value):
-        for address in re.findall(r"[a-z][a-z0-9+.-]*://[^\s\"']+", text):
-            with contextlib.suppress(ValueError):
-                found.add((urlsplit(address).hostname or "").lower())
-    return found - {"", "localhost", "127.0.0.1", "::1"}
-
-
 def _show_difference(old: Path, new: Path) -> None:
     """Print what is other in the new files, at most 200 lines; answers are not shown."""
-    import difflib
-
-    lines: list[str] = []
-    for path in sorted({*presets.files(old), *presets.files(new)}):
-        one, other = (_shown(folder / path) for folder in (old, new))
-        lines += difflib.unified_diff(one, other, f"installed/{path}", f"new/{path}", lineterm="")
+    lines = installing.difference(old, new)
     for line in lines[:200]:
         note(paint(line, "green" if line[:1] == "+" else "red") if line[:1] in "+-" else line)
     if len(lines) > 200:
         note(f"… and {len(lines) - 200} more lines")
-
-
-def _shown(path: Path) -> list[str]:
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError):
-        return ["(no text)"]
-    if path.name == FILE:
-        data = parse(text, path).data
-        text = json.dumps(
-            mask({key: value for key, value in data.items() if key not in ("userValues", "checksum", *presets.ORIGIN)}),
-            indent=2,
-            ensure_ascii=False,
-        )
-    return text.splitlines()
-
-
-def _changed(path: Path, values: Mapping[str, Any]) -> str:
-    """The text of a manifest with these keys set, or without those that are ``None``; the rest as it is written."""
-    from ccr_core.config_edit import Change, Delete, Set, changed
-
-    text = read_text(path)
-    present = parse(text, path).data
-    changes: list[Change] = [
-        Delete((key,)) if value is None else Set((key,), value)
-        for key, value in values.items()
-        if value is not None or key in present
-    ]
-    return changed(text, changes, path)
 
 
 def _tell(name: str) -> None:

@@ -12,7 +12,8 @@ from ccr_core.cli.edits import at_terminal
 from ccr_core.cli.output import note
 from ccr_core.config import read_text
 from ccr_core.errors import CcrError
-from ccr_core.presets import Manifest, Question
+from ccr_core.installing import faults
+from ccr_core.presets import Manifest
 
 
 def given_answers(manifest: Manifest, words: Sequence[str], file: str | None) -> dict[str, Any]:
@@ -66,26 +67,9 @@ def answered(manifest: Manifest, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(manifest: Manifest, values: Mapping[str, Any]) -> None:
-    wrong: list[str] = []
-    for question in manifest.ordered():
-        if not question.visible(values):
-            continue
-        fault = question.fault(values.get(question.id)) or _unknown(manifest, question, values)
-        if fault is not None and question.required:
-            wrong.append(f"{fault} ({question.id})")
-        elif fault is not None:
-            note(f"warning: {fault}")
+    wrong, odd = faults(manifest, values)
+    for fault in odd.values():
+        note(f"warning: {fault}")
     if wrong:
-        raise CcrError(f"{'; '.join(wrong)}; answer by --set ID=VALUE, by --answers FILE, or on a terminal")
-
-
-def _unknown(manifest: Manifest, question: Question, values: Mapping[str, Any]) -> str | None:
-    """Whether something was chosen that is no choice."""
-    if question.type not in ("select", "multiselect"):
-        return None
-    choices = [option.value for option in manifest.options(question, values) if not option.disabled]
-    value = values.get(question.id)
-    chosen = value if isinstance(value, list) else [value]
-    if not choices or not value or all(each in choices for each in chosen):
-        return None
-    return f"{question.title} must be one of {', '.join(map(str, choices))}"
+        told = [f"{fault} ({name})" for name, fault in wrong.items()]
+        raise CcrError(f"{'; '.join(told)}; answer by --set ID=VALUE, by --answers FILE, or on a terminal")

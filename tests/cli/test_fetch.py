@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ccr_core.cli import fetch
+from ccr_core import fetch
 from ccr_core.errors import CcrError
 
 MANIFEST = json.dumps({"name": "p", "Providers": []})

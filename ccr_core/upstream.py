@@ -124,6 +124,8 @@ class HttpReply:
         self._done = False
         self._error: UpstreamError | None = None
         self._inflate: Any = None
+        self._packed: deque[bytes] = deque()
+        self._ended = False
 
     async def read(self) -> bytes:
         """See :meth:`Reply.read`."""
@@ -140,7 +142,9 @@ class HttpReply:
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._size = 0
-        if self._paused:
+        if self._packed:
+            self._unpack()
+        if self._paused and self._size <= BUFFER:
             self._paused = False
             self._connection.resume()
         return data
@@ -166,19 +170,39 @@ class HttpReply:
     def arrived(self, chunks: list[bytes]) -> None:
         if self._inflate is None:
             self._parts += chunks
+            self._size = sum(map(len, self._parts))
         else:
-            try:
-                self._parts += filter(None, map(self._inflate.decompress, chunks))
-            except zlib.error as error:
-                self.fail(UpstreamError(f"the provider's compressed answer is broken: {error}"))
-        self._size = sum(map(len, self._parts))
+            self._packed += chunks
+            self._unpack()
         if self._size > BUFFER and not self._paused and not self._done:
             self._paused = True
             self._connection.pause()
         if self._parts or self._done:
             self._wake()
 
+    def _unpack(self) -> None:
+        """Unpack what has arrived, as far as there is room: a few bytes may stand for very many."""
+        try:
+            while self._packed and self._size <= BUFFER:
+                data = self._inflate.decompress(self._packed.popleft(), BUFFER)
+                if len(data) == BUFFER:
+                    # There may be more, also where all bytes were taken.
+                    self._packed.appendleft(self._inflate.unconsumed_tail)
+                if data:
+                    self._parts.append(data)
+                    self._size += len(data)
+        except zlib.error as error:
+            self._packed.clear()
+            self.fail(UpstreamError(f"the provider's compressed answer is broken: {error}"))
+        if self._ended and not self._packed:
+            self._finish()
+
     def complete(self) -> None:
+        self._ended = True
+        if not self._packed:
+            self._finish()
+
+    def _finish(self) -> None:
         if self._inflate is not None and not self._inflate.eof and self.status not in (204, 304):
             self.fail(UpstreamError("the provider's compressed answer was cut short"))
         self._done = True

@@ -185,7 +185,7 @@ def test_the_command_names_its_scenarios(command: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, *command, "--help"], cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "burst, flushed, paced, first, dialects, long, workers, startup, memory, soak" in " ".join(
+    assert "burst, flushed, paced, first, dialects, long, workers, slow, startup, memory, soak" in " ".join(
         done.stdout.split()
     )
 

@@ -522,7 +522,10 @@ async def test_a_provider_that_falls_silent(router: Router, model: str) -> None:
 
 @BOTH
 async def test_a_client_that_does_not_read(router: Router, model: str) -> None:
-    """A flood from the provider waits for the client; when that reads at last, all of it arrives."""
+    """A flood from the provider waits for the client, outside of the router; when that reads, all of it arrives."""
+    async with provider(router, answers):
+        assert 200 == (await ask(router, post(request(model))))[0]
+    before = process.memory(router.pid)
     events, size = 2000, 20_000
     for path in ("/v1/messages", "/v1/chat/completions"):
         answer_of(path.encode(), events, size)  # so that it is made before anybody waits for it
@@ -554,6 +557,7 @@ async def test_a_client_that_does_not_read(router: Router, model: str) -> None:
         writer.write(post(request(model)))
 
         assert await stalled() < events * 0.75
+        assert process.memory(router.pid) - before < events * size / 4
 
         one = Client(reader, writer)
         status, _, body = await one.answer()

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import datetime
 import gzip
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ccr_core import ConfigError, UpstreamError, WireRequest
+from ccr_core import ConfigError, UpstreamError, WireRequest, upstream
 from ccr_core.upstream import BUFFER, HttpSender, is_loopback
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -405,3 +411,261 @@ def test_proxy_of_another_kind(url: str) -> None:
     """
     with pytest.raises(ConfigError, match="PROXY_URL"):
         HttpSender(proxy_url=url)
+
+
+# What a provider compresses although nobody asked for it.
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+async def test_what_is_understood(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    """
+    Nothing is asked for but plain bytes; gzip and deflate are understood all the same.
+    """
+    seen: list[bytes] = []
+    packed = pack(b"hello " * 1000)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await read_request(reader))[0])
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: %s\r\n" % encoding.encode())
+        writer.write(b"content-length: %d\r\n\r\n" % len(packed) + packed)
+
+    async with serving(script) as url, sender() as http:
+        assert b"hello " * 1000 == await read_all(await http.send(WireRequest(url=url), b""))
+    assert b"\r\naccept-encoding: identity\r\n" in seen[0]
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
+async def test_what_is_not_understood(encoding: str) -> None:
+    """
+    An answer that is compressed in another way is an error that says so, and never passed on as it is.
+    """
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: 2\r\n\r\nok".encode()
+    async with serving(answers(head)) as url, sender() as http:
+        with pytest.raises(UpstreamError, match=f"compressed its answer with {encoding}, which was not asked for"):
+            await read_all(await http.send(WireRequest(url=url), b""))
+
+
+async def test_a_few_bytes_that_stand_for_many() -> None:
+    """
+    A compressed answer takes no more memory while it waits than a plain one, and all of it arrives.
+    """
+    plain = bytes(BUFFER * 400)
+    packed = gzip.compress(plain, 9)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await read_request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed))
+            writer.write(packed)
+
+    async with serving(script) as url, sender() as http:
+        for _ in range(2):
+            reply = await http.send(WireRequest(url=url), b"")
+            await asyncio.sleep(0.1)
+            held, got = reply._size, 0
+            async for data in pieces(reply):
+                held, got = max(held, reply._size, len(data)), got + len(data)
+            assert len(plain) == got
+            assert held <= 2 * BUFFER
+
+
+# Connections.
+
+
+async def test_connecting_takes_too_long() -> None:
+    """
+    A host that does not take connections is a 504 after the time allowed.
+    """
+    with socket.socket() as deaf, contextlib.ExitStack() as stack:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):  # its queue is full
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        async with sender(connect_seconds=0.2) as http:
+            with pytest.raises(UpstreamError, match=r"within 0\.2 s") as caught:
+                await http.send(WireRequest(url="http://{}:{}/".format(*deaf.getsockname())), b"")
+    assert 504 == caught.value.status
+
+
+async def test_unused_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A connection that nobody uses is given up after a while.
+    """
+    monkeypatch.setattr(upstream, "IDLE_SECONDS", 0.05)
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(OK)
+        await reader.read()
+        gone.set()
+
+    async with serving(script) as url, sender() as http:
+        await read_all(await http.send(WireRequest(url=url), b""))
+        async with asyncio.timeout(5):
+            await gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "host", "expected"),
+    [
+        ("example.com", "example.com", True),
+        ("example.com", "api.example.com", True),
+        (".example.com", "api.example.com", True),
+        ("*.example.com", "api.example.com", True),
+        ("EXAMPLE.com", "api.Example.COM", True),
+        ("example.com", "notexample.com", False),
+        ("*", "anything.test", True),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.12", False),
+        ("", "example.com", False),
+        ("", "127.0.0.1", True),
+        ("", "localhost", True),
+        ("", "::1", True),
+    ],
+)
+def test_hosts_without_the_proxy(no_proxy: str, host: str, expected: bool) -> None:
+    """
+    NO_PROXY names hosts and all below them, with or without a dot or a star; this machine is never proxied.
+    """
+    http = HttpSender(proxy_url="http://proxy.invalid:3128", no_proxy=(no_proxy,) if no_proxy else ())
+    assert expected == http._bypasses(host)
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An authority of our own, and a certificate of it for ``localhost`` and ``api.invalid``."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("tls")
+    now = datetime.datetime.now(datetime.UTC)
+
+    def name(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+    def begun(subject: str, key: Any) -> x509.CertificateBuilder:
+        made = x509.CertificateBuilder().subject_name(name(subject)).issuer_name(name("authority"))
+        made = made.public_key(key.public_key()).serial_number(x509.random_serial_number())
+        return made.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
+
+    authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = begun("authority", authority).add_extension(x509.BasicConstraints(True, None), True)
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("api.invalid")])
+    leaf = begun("server", key).add_extension(names, False)
+    pem = serialization.Encoding.PEM
+    (folder / "ca.pem").write_bytes(root.sign(authority, hashes.SHA256()).public_bytes(pem))
+    (folder / "server.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + leaf.sign(authority, hashes.SHA256()).public_bytes(pem)
+    )
+    return folder
+
+
+@asynccontextmanager
+async def serving_tls(script: Script, folder: Path) -> AsyncIterator[int]:
+    """Like :func:`serving`, with TLS; gives the port."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server.pem")
+
+    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await script(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(run, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def trusting(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Our own authority is trusted, as the user's would be: by ``SSL_CERT_FILE``."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ca.pem"))
+    upstream._tls.cache_clear()
+    yield certificates
+    upstream._tls.cache_clear()
+
+
+async def test_tls(trusting: Path) -> None:
+    """
+    A certificate of an authority that ``SSL_CERT_FILE`` names is trusted, and the connection is used again.
+    """
+    connections = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        for _ in range(2):
+            await read_request(reader)
+            writer.write(OK)
+
+    async with serving_tls(script, trusting) as port, sender() as http:
+        for _ in range(2):
+            assert b"ok" == await read_all(await http.send(WireRequest(url=f"https://localhost:{port}/"), b"{}"))
+    assert 1 == connections
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("localhost", False), ("127.0.0.1", True)])
+async def test_tls_that_cannot_be_trusted(certificates: Path, request: Any, host: str, trusted: bool) -> None:
+    """
+    An unknown authority and a certificate for another name are refused, with the reason; nothing is sent.
+    """
+    if trusted:
+        request.getfixturevalue("trusting")
+    seen: list[bytes] = []
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read())
+
+    async with serving_tls(script, certificates) as port, sender() as http:
+        with pytest.raises(UpstreamError, match=f"the certificate of {host} cannot be trusted"):
+            await http.send(WireRequest(url=f"https://{host}:{port}/"), b"secret")
+    assert b"" == b"".join(seen)
+
+
+async def test_tls_through_a_proxy(trusting: Path) -> None:
+    """
+    Through a proxy TLS is between the client and the provider: the proxy sees a host name, and its own credentials.
+    """
+    asked: list[bytes] = []
+    passed: list[bytes] = []
+
+    async def provider(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await read_request(reader)
+            writer.write(OK)
+
+    async with serving_tls(provider, trusting) as port:
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            there, here = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+            async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+                while data := await source.read(65536):
+                    passed.append(data)
+                    target.write(data)
+                target.close()
+
+            await asyncio.gather(copy(reader, here), copy(there, writer))
+
+        async with serving(proxy) as url, sender(proxy_url=url.replace("//", "//me:pass@")) as http:
+            for _ in range(2):
+                wire = WireRequest(url="https://api.invalid/v1", headers={"x-api-key": "very-secret"})
+                assert b"ok" == await read_all(await http.send(wire, b"{}"))
+    assert 1 == len(asked)
+    assert asked[0].startswith(b"CONNECT api.invalid:443 HTTP/1.1\r\n")
+    assert b"proxy-authorization: Basic bWU6cGFzcw==\r\n" in asked[0]
+    assert b"very-secret" not in b"".join(passed)

@@ -27,12 +27,14 @@ if __name__ == "__main__" and not __package__:  # run as a file: come in again t
 import argparse
 import contextlib
 import functools
+import http.client
 import json
 import os
 import platform
 import shlex
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -44,7 +46,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from . import node, process
+from . import node, payload, process
 from .process import HERE, Running, StartError
 
 JSON = dict[str, Any]
@@ -418,6 +420,53 @@ def workers(bench: Bench) -> JSON:
     }
 
 
+def slow(bench: Bench) -> JSON:
+    """Back-pressure: what the provider can send of 40 MB while the client reads nothing, and what that takes."""
+    report: JSON = {}
+    events, size = 2_000, 20_000
+    for target in bench.targets:
+        with _fresh(bench, target) as server, socket.socket() as client:
+            shape = bench.shape(events=200)
+            bench.load(attrs.evolve(target, server=server), **shape, requests=64)
+            before = process.memory(server.pid)
+            bench.shape(events=events, size=size, writes=0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            client.settimeout(60)
+            client.connect(("127.0.0.1", server.port))
+            body = payload.request_body(60_000, target.model).render(0)
+            head = (
+                f"POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            client.sendall(head.encode() + body)
+            sent = _standing(bench)
+            figures: JSON = {
+                "provider sent MB": sent / 1e6,
+                "memory more MB": (process.memory(server.pid) - before) / 1e6,
+            }
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            problem = payload.Checker(events, size, target.usage).stream(answer.read())
+            if problem:
+                bench.errors.append(f"{target.name}: after the client began to read: {problem}")
+            figures["memory after MB"] = (process.memory(server.pid) - before) / 1e6
+            report[target.name] = figures
+    bench.shape(events=200)
+    return report
+
+
+def _standing(bench: Bench) -> int:
+    """Return how many bytes the stand-in has sent when it can send no more."""
+    sent = -1
+    for _ in range(60):
+        time.sleep(0.5)
+        now: int = process.control(bench.upstream.port)["bytes_sent"]
+        if now == sent > 0:
+            return now
+        sent = now
+    return sent
+
+
 def memory(bench: Bench) -> JSON:
     """Memory of a fresh process: idle, after 32 requests, with 256 streams, after 500 and 10,000 streamed requests."""
     report: JSON = {}
@@ -609,6 +658,7 @@ SCENARIOS: dict[str, Callable[[Bench], JSON]] = {
     "dialects": dialects,
     "long": long,
     "workers": workers,
+    "slow": slow,
     "startup": startup,
     "memory": memory,
     "soak": soak,

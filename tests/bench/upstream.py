@@ -54,6 +54,8 @@ class State:
     finished: int = 0
     broken_off: int = 0
     events_sent: int = 0
+    bytes_sent: int = 0
+    """Of answers without delay: what the caller's side has taken, or has room for."""
     request_bytes: int = 0
     smallest_request: int = 0
     connections: int = 0
@@ -71,7 +73,7 @@ class State:
 
     def reset(self) -> None:
         """Start counting anew; what is going on now stays counted."""
-        self.requests = self.finished = self.broken_off = self.events_sent = 0
+        self.requests = self.finished = self.broken_off = self.events_sent = self.bytes_sent = 0
         self.request_bytes = self.smallest_request = self.connections_made = 0
         self.peak = self.active
 
@@ -89,11 +91,14 @@ class Connection(asyncio.Protocol):
         self.answering = False
         self.keep_alive = True
         self.timer: asyncio.Handle | None = None
+        self.paused = False
+        self.rest: tuple[list[bytes], int] | None = None
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=0)
         self.state.connections += 1
         self.state.connections_made += 1
 
@@ -112,6 +117,15 @@ class Connection(asyncio.Protocol):
             self.answering = False
             self.state.active -= 1
             self.state.broken_off += 1
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.rest is not None:
+            rest, self.rest = self.rest, None
+            self._write(*rest)
 
     # httptools
 
@@ -167,8 +181,12 @@ class Connection(asyncio.Protocol):
             self._write(_burst(dialect, shape), shape.events)
 
     def _write(self, pieces: list[bytes], events: int) -> None:
-        """Write the pieces of one answer, each in its own turn of the loop."""
+        """Write the pieces of one answer, each in its own turn of the loop and when the one before is gone."""
+        if self.paused:
+            self.rest = pieces, events
+            return
         self.transport.write(pieces[0])
+        self.state.bytes_sent += len(pieces[0])
         if len(pieces) > 1:
             self.timer = asyncio.get_running_loop().call_soon(self._write, pieces[1:], events)
         else:

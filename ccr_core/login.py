@@ -248,7 +248,7 @@ async def converse(flow: Flow[T], front: Front, http: Http, *, clock: Callable[[
                         if command.secret and value:
                             http.secrets.add(value)
                     case Say():
-                        front.say(command.text)
+                        front.say(http.clean(command.text))
                     case Sleep():
                         await asyncio.sleep(command.seconds)
                     case Now():
@@ -437,7 +437,15 @@ async def _cancel_other(port: int) -> None:
 class Session(Front):
     """A login that a program steers: it starts it, shows what :meth:`status` says, and passes on what the user gives.
 
-    ``on_done`` is called with the result before the state becomes ``done``; it keeps the account.
+    Making one begins the login; :meth:`started` waits until there is something to show.  From then on the program asks
+    for :meth:`status` now and then: with the method ``browser`` it offers the address, and a field for the address of
+    the last page in case the browser is on another machine (:meth:`finish`); with ``device`` the address and the code;
+    in the state ``asking`` the question, whose answer goes to :meth:`finish` as well.  It ends by itself (``done``,
+    ``failed``: refused, expired, wrong), by :meth:`cancel`, or when another one for the provider begins
+    (:class:`Logins`).  Whether the user agrees to a risk (``AuthSpec.risk``) is asked for before it is made.
+
+    ``on_done`` is called with the result before the state becomes ``done``; it keeps the account
+    (:func:`ccr_core.tokenstore.save_login`) and returns its id.  No token, code or verifier is ever in the status.
     """
 
     def __init__(
@@ -468,7 +476,8 @@ class Session(Front):
 
     def finish(self, text: str) -> None:
         """Pass on what the user typed or pasted; raise ``AuthError`` if nothing is asked."""
-        if self._state not in ("waiting", "asking") or self._input.full():
+        wanted = self._state == "asking" or (self._state == "waiting" and self._shown.get("method") == "browser")
+        if not wanted or self._input.full():
             raise AuthError(f"the sign-in for {self.provider} does not wait for an input")
         self._input.put_nowait(text)
 
@@ -516,10 +525,13 @@ class Session(Front):
 
     async def ask(self, text: str, secret: bool) -> str:
         """See :class:`Front`."""
+        before = self._state, self._shown
+        while not self._input.empty():
+            self._input.get_nowait()  # it was meant for something else
         self._state, self._shown = "asking", {**self._shown, "question": text, "secret": secret}
         self._told.set()
         given = await self._input.get()
-        self._state = "waiting"
+        self._state, self._shown = before
         return given
 
     async def pasted(self) -> str:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -526,6 +527,116 @@ async def test_a_session_that_fails(error: Exception) -> None:
     assert ("the vendor says no" if isinstance(error, AuthError) else "fault of the plugin: ValueError") in done[
         "error"
     ]
+
+
+async def until(made: Session, state: str) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        while made.status()["state"] != state:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return made.status()
+
+
+async def test_a_session_that_is_cancelled() -> None:
+    """It listens no more, and says that it was ended."""
+    made = session(by_browser())
+    shown = await made.started()
+
+    await made.cancel()
+
+    assert {"provider": "p", "state": "failed", "notes": [], "error": "the sign-in was ended"} == made.status()
+    with pytest.raises(OSError):
+        await get(shown["auth_url"], target(code="c", state=STATE))
+    with pytest.raises(AuthError, match="does not wait"):
+        made.finish(f"?code=c&state={STATE}")
+
+
+async def test_a_session_in_which_nobody_signs_in() -> None:
+    """It ends by itself when its time is over; until then it says when that is."""
+
+    def flow() -> Flow[str]:
+        yield Listen(state=STATE)
+        yield OpenUrl("http://v.example")
+        code: str = yield AwaitCallback(0.2)
+        return code
+
+    made = session(flow())
+    shown = await made.started()
+    assert 290 < shown["expires_at"] - time.time() <= 300
+
+    done = await made.wait()
+    assert ("failed", "nobody signed in within 0.2 s; try again") == (done["state"], done["error"])
+
+
+async def test_a_session_that_the_vendor_refuses() -> None:
+    """The vendor's words are told, whether the browser brings them or the user."""
+    for pasted in (True, False):
+        made = session(by_browser())
+        shown = await made.started()
+        if pasted:
+            made.finish(f"?error=access_denied&error_description=Not+you&state={STATE}")
+        else:
+            await get(shown["auth_url"], target(error="access_denied", error_description="Not you", state=STATE))
+
+        done = await made.wait()
+        assert ("failed", "the vendor refused: Not you") == (done["state"], done["error"])
+
+
+async def test_answers_are_for_questions() -> None:
+    """What is given while a code is waited for is refused, and a question is shown until its answer is there."""
+
+    def flow() -> Flow[str]:
+        yield ShowCode("http://v.example", "AB-12", 60)
+        yield Sleep(0.1)
+        first: str = yield Ask("one")
+        second: str = yield Ask("two")
+        yield Sleep(0.1)
+        return first + second
+
+    made = session(flow())
+    await made.started()
+    with pytest.raises(AuthError, match="does not wait"):
+        made.finish("too early")
+    assert "one" == (await until(made, "asking"))["question"]
+    made.finish("a")
+    with pytest.raises(AuthError, match="does not wait"):
+        made.finish("twice")
+    async with asyncio.timeout(10):
+        while made.status().get("question") != "two":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    made.finish("b")
+    shown = await until(made, "waiting")
+    assert ("AB-12", None) == (shown["user_code"], shown.get("question"))
+
+    assert "account of ab" == (await made.wait())["account"]
+
+
+async def test_nothing_secret_in_the_status(vendor: Vendor) -> None:
+    """No token, code, verifier or typed secret is ever shown to the program, whatever flow and vendor say."""
+    vendor.routes["POST /token"] = lambda hit: {"access_token": "sekret-access", "refresh_token": "sekret-refresh"}
+    seen: list[dict[str, Any]] = []
+
+    def flow() -> Flow[str]:
+        yield Listen(state=STATE)
+        yield OpenUrl("http://v.example")
+        code: str = yield AwaitCallback(5)
+        typed: str = yield Ask("Token", secret=True)
+        seen.append(made.status())
+        form = {"code": code, "code_verifier": "sekret-verifier", "password": typed}
+        yield post_call(f"{vendor.url}/token", form=form)
+        yield Say("got sekret-access and sekret-refresh for sekret-code")
+        seen.append(made.status())
+        raise AuthError(f"the vendor says: {code} {typed} sekret-verifier sekret-access sekret-refresh")
+
+    made = session(flow())
+    seen.append(await made.started())
+    made.finish(f"?code=sekret-code&state={STATE}")
+    seen.append(await until(made, "asking"))
+    made.finish("sekret-typed")
+    seen.append(await made.wait())
+
+    assert 5 == len(seen)
+    assert "sekret" not in json.dumps(seen)
+    assert ["got … and … for …"] == seen[-1]["notes"]
 
 
 async def test_a_second_session_replaces_the_first() -> None:

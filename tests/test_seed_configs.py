@@ -454,7 +454,7 @@ class StandIn(http.server.BaseHTTPRequestHandler):
             whole, stream = chat_answer()
         elif path.endswith("/v1/messages"):
             whole, stream = message_answer()
-        elif path.endswith("/v1/responses"):
+        elif path.endswith("/responses"):
             whole, stream = response_answer()
         elif path.endswith((":generateContent", ":streamGenerateContent")):
             whole, stream = gemini_answer()

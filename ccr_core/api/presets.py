@@ -25,7 +25,7 @@ import attrs
 from ccr_core import config_edit, fetch, installing, namespaces, presets
 from ccr_core.api.config import PROBLEM
 from ccr_core.api.desk import Desk
-from ccr_core.api.masks import Place, hidden, masked, restored
+from ccr_core.api.masks import MASK, Place, hidden, masked, restored
 from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import JSON_TYPE, Call, Operation, Refused, refuse
 from ccr_core.config import Problem, Problems, is_secret

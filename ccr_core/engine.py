@@ -577,7 +577,9 @@ class Engine:
         streamed = attempt.is_stream(reply.headers)
         way = attempt.way(ingress, exchange.request, streamed, _named(runtime, exchange.request))
         limits = runtime.config.limits
+        push = way.pipe.push
         out: list[bytes] = []
+        sink: Callable[[bytes], bool] | None = None
 
         async def ping() -> None:
             await self._ping(exchange, way.encoder, way.sequencer, ingress, client)
@@ -586,12 +588,14 @@ class Engine:
             if not streamed:
                 out = attempt.push_body(await _read_whole(runtime, attempt, reply), way.pipe)
             with Patience(limits.ping_s) as patience:
-                while streamed and (data := await self._next(limits, patience, attempt, reply, ping)):
-                    way.pipe.push(data, out)
+                while streamed and (data := await self._next(limits, patience, attempt, reply, ping, sink)):
+                    push(data, out)
                     if out:
                         written = b"".join(out)
                         out.clear()
                         await _write(exchange, client, ingress, written)
+                        # From now on nothing has to be waited for, as long as the client takes it.
+                        sink = client.sink(push, out)
             way.pipe.end(out)
             self._learn_usage(runtime, exchange)
             await _write(exchange, client, ingress, b"".join(out), last=True)
@@ -606,12 +610,20 @@ class Engine:
         attempt: Attempt,
         reply: Reply,
         ping: Callable[[], Awaitable[None]],
+        sink: Callable[[bytes], bool] | None = None,
     ) -> bytes:
-        """What has arrived; ``ping`` is called while the provider is silent, until it has been so for too long."""
+        """What has arrived; ``ping`` is called while the provider is silent, until it has been so for too long.
+
+        With a ``sink`` that gets what arrives as long as it takes it, if the reply can do so; the rest is given here.
+        """
         quiet = 0.0
+        pour = getattr(reply, "pour", None) if sink is not None else None
         while True:
-            patience.begin()
             try:
+                if pour is not None:
+                    patience.begin(reply.heard)  # type: ignore[attr-defined]
+                    await pour(sink)
+                patience.begin()
                 data = await reply.read()
             except asyncio.CancelledError:
                 if not patience.lost():
@@ -619,6 +631,7 @@ class Engine:
                 quiet += limits.ping_s
                 if quiet >= limits.idle_s:
                     raise UpstreamError(f"{attempt.provider.name} was silent for {quiet:g} s", 504) from None
+                pour = None
                 await ping()
             else:
                 patience.end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -32,6 +32,14 @@ class Client(Protocol):
         """Send more of the body; waits while the client cannot take it."""
         ...
 
+    def sink(self, push: Callable[[bytes, list[bytes]], None], out: list[bytes]) -> Callable[[bytes], bool] | None:
+        """A function for what arrives; ``None`` if this client must always be waited for.
+
+        It gives what it gets to ``push``, and sends what is in ``out`` then at once, in one piece.  It gives false
+        when the client takes no more for now: then :meth:`write` must be used, which waits.
+        """
+        ...
+
 
 class Overheard:
     """A client whose answer is also kept, up to :data:`KEPT` bytes; ``size`` counts all of it."""
@@ -45,10 +53,21 @@ class Overheard:
         await self._client.begin(status, headers)
 
     async def write(self, data: bytes, last: bool = False) -> None:
+        self._keep(data)
+        await self._client.write(data, last)
+
+    def sink(self, push: Callable[[bytes, list[bytes]], None], out: list[bytes]) -> Callable[[bytes], bool] | None:
+        def overheard(data: bytes, out: list[bytes]) -> None:
+            push(data, out)
+            for piece in out:
+                self._keep(piece)
+
+        return self._client.sink(overheard, out)
+
+    def _keep(self, data: bytes) -> None:
         if self.size < KEPT:
             self._parts.append(data[: KEPT - self.size])
         self.size += len(data)
-        await self._client.write(data, last)
 
     def kept(self) -> bytes:
         """The beginning of what the client got."""

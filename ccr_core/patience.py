@@ -8,6 +8,7 @@ long enough.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 
@@ -31,6 +32,7 @@ class Patience:
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task is not None else 0
         self._since = 0.0
+        self._heard: Callable[[], bool] | None = None
         self._waiting = False
         self._lost = False
         self._timer: asyncio.TimerHandle | None = None
@@ -46,9 +48,11 @@ class Patience:
         if self._timer is not None:
             self._timer.cancel()
 
-    def begin(self) -> None:
-        """A wait begins."""
+    def begin(self, heard: Callable[[], bool] | None = None) -> None:
+        """A wait begins: for one thing, or for one after another; then ``heard`` says whether one has come since it
+        was asked last."""
         self._since = self._loop.time()
+        self._heard = heard
         self._waiting = True
 
     def end(self) -> None:
@@ -66,10 +70,15 @@ class Patience:
 
     def _look(self) -> None:
         now = self._loop.time()
-        due = self._since + self._seconds if self._waiting else now + self._seconds
+        if not self._waiting or (self._heard is not None and self._heard()):
+            self._since = now
+        due = self._since + self._seconds
         if due <= now and self._task is not None:
             self._lost = True
             self._waiting = False
             self._task.cancel()
             due = now + self._seconds
+        if self._heard is not None:
+            # When exactly the last thing came is not known: looking more often than needed makes up for that.
+            due = min(due, now + self._seconds / 4)
         self._timer = self._loop.call_at(due, self._look)

@@ -112,7 +112,7 @@ def _only(each: Provider, model: str) -> Any:
 
 
 class _Reader:
-    """The :class:`~ccr_core.engine.Client` that notes what comes when."""
+    """The :class:`~ccr_core.exchange.Client` that notes what comes when."""
 
     def __init__(self) -> None:
         self.since = time.monotonic()
@@ -127,6 +127,9 @@ class _Reader:
         if data:
             self.times.append(time.monotonic() - self.since)
         self.data += data
+
+    def sink(self, push: object, out: object) -> None:
+        return None
 
 
 def _judged(each: Provider, model: str, client: _Reader, tools: bool) -> dict[str, Any]:

@@ -60,9 +60,13 @@ class Pipe(Push[Any, Any]):
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages = tuple(stages) or (Stage(lambda item: (item,), lambda: (), "nothing", "ccr-core"),)
         runs: list[Run] = []
+        second: Stage | None = None
         for stage in reversed(self._stages):
-            runs.append(_run(stage, runs[-1] if runs else None))
+            runs.append(_run(stage, second, runs[-2] if len(runs) > 1 else None))
+            second = stage
         self._runs = tuple(reversed(runs))
+        self.push: Run = self._runs[0]
+        """Like :meth:`feed`, but append to the list given: after an exception it holds what was finished before it."""
 
     def feed(self, item: Any) -> Iterable[Any]:
         """Carry ``item`` through every stage."""
@@ -84,12 +88,8 @@ class Pipe(Push[Any, Any]):
             raise
         yield from out
 
-    def push(self, item: Any, out: list[Any]) -> None:
-        """Like :meth:`feed`, but append to ``out``: after an exception ``out`` holds what was finished before it."""
-        self._runs[0](item, out)
-
     def end(self, out: list[Any]) -> None:
-        """Like :meth:`flush`, but append to ``out``."""
+        """Like :meth:`flush`, but append to ``out``, as :attr:`push` does."""
         for place, stage in enumerate(self._stages):
             try:
                 for item in stage.flush():
@@ -103,8 +103,11 @@ class Pipe(Push[Any, Any]):
                 raise PluginError(stage.plugin, stage.step, "flush", error) from error
 
 
-def _run(stage: Stage, following: Run | None) -> Run:
-    """Carrying one item through ``stage`` and all that follow; a function of its own for each place, for speed."""
+def _run(stage: Stage, second: Stage | None = None, following: Run | None = None) -> Run:
+    """Carrying one item through ``stage``, the ``second`` and all that follow.
+
+    A function of its own for each place and two stages in each, because each item goes through all of them.
+    """
     feed = stage.feed
 
     def last(item: Any, out: list[Any]) -> None:
@@ -115,16 +118,40 @@ def _run(stage: Stage, following: Run | None) -> Run:
         except Exception as error:
             raise PluginError(stage.plugin, stage.step, "feed", error) from error
 
-    if following is None:
+    if second is None:
         return last
+    feed_second = second.feed
 
-    def run(item: Any, out: list[Any]) -> None:
+    def last_two(item: Any, out: list[Any]) -> None:
         try:
             for given in feed(item):
-                following(given, out)
+                try:
+                    out += feed_second(given)
+                except CcrError:
+                    raise
+                except Exception as error:
+                    raise PluginError(second.plugin, second.step, "feed", error) from error
         except CcrError:
             raise
         except Exception as error:
             raise PluginError(stage.plugin, stage.step, "feed", error) from error
 
-    return run
+    if following is None:
+        return last_two
+
+    def two(item: Any, out: list[Any]) -> None:
+        try:
+            for given in feed(item):
+                try:
+                    for passed in feed_second(given):
+                        following(passed, out)
+                except CcrError:
+                    raise
+                except Exception as error:
+                    raise PluginError(second.plugin, second.step, "feed", error) from error
+        except CcrError:
+            raise
+        except Exception as error:
+            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+
+    return two

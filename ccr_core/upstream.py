@@ -18,7 +18,7 @@ import socket
 import ssl
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -54,6 +54,8 @@ class Reply(Protocol):
         """What has arrived since the last call; waits for more; ``b""`` at the end.
 
         Raises ``UpstreamError`` when the body was cut.  Cancelling a call loses nothing.
+
+        A reply may have a method ``pour(sink)`` as well, see :meth:`HttpReply.pour`.
         """
         ...
 
@@ -118,6 +120,8 @@ class HttpReply:
         self._loop = asyncio.get_running_loop()
         self._head: asyncio.Future[None] = self._loop.create_future()
         self._waiter: asyncio.Future[None] | None = None
+        self.sink: Callable[[bytes], bool] | None = None
+        self._thrown: Exception | None = None
         self._parts: list[bytes] = []
         self._size = 0
         self._paused = False
@@ -148,6 +152,30 @@ class HttpReply:
             self._paused = False
             self._connection.resume()
         return data
+
+    def heard(self) -> bool:
+        """Whether the provider has sent anything since this was asked last."""
+        return self._connection.heard()
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand what arrives to ``sink`` in the moment it arrives, without waking this task, which costs as much as
+        all else.
+
+        Ends, without a word why, when ``sink`` wants no more (it gives false), when something waits to be read, and
+        when the body ends or is cut: :meth:`read` tells.  What ``sink`` raises is raised here.  Cancelling loses
+        nothing.
+        """
+        if self._parts or self._done or self._error is not None or self._inflate is not None:
+            return
+        self.sink = sink
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = self.sink = None
+            thrown, self._thrown = self._thrown, None
+            if thrown is not None:
+                raise thrown
 
     def close(self) -> None:
         """See :meth:`Reply.close`."""
@@ -197,6 +225,12 @@ class HttpReply:
         if self._ended and not self._packed:
             self._finish()
 
+    def poured(self, error: Exception | None = None) -> None:
+        """The sink wants no more, or failed."""
+        self.sink = None
+        self._thrown = error
+        self._wake()
+
     def complete(self) -> None:
         self._ended = True
         if not self._packed:
@@ -240,7 +274,7 @@ class _Connection(asyncio.Protocol):
         # The parser calls it for every chunk of a body: nothing but a list's own append is quick enough.
         self._chunks: list[bytes] = []
         self.on_body = self._chunks.append
-        self._any = False
+        self._heard: bool | None = None
         self._framed = False
         self._finished = False
         self._keep = False
@@ -249,10 +283,16 @@ class _Connection(asyncio.Protocol):
         self._reply = reply
         self._parser = httptools.HttpResponseParser(self)
         self._chunks.clear()
-        self._any = self._finished = False
+        self._heard = None
+        self._finished = False
         self.used += 1
         assert self._transport is not None
         self._transport.writelines([head, body])
+
+    def heard(self) -> bool:
+        heard = bool(self._heard)
+        self._heard = False
+        return heard
 
     def pause(self) -> None:
         if self._transport is not None and not self.closed:
@@ -283,7 +323,7 @@ class _Connection(asyncio.Protocol):
             # Bytes that nobody asked for: the connection is not in a known state any more.
             self.abort()
             return
-        self._any = True
+        self._heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -294,9 +334,20 @@ class _Connection(asyncio.Protocol):
             reply.fail(UpstreamError(f"the provider's answer is not valid HTTP: {error}"))
             self.abort()
             return
-        if self._chunks:
-            reply.arrived(self._chunks)
-            self._chunks.clear()
+        chunks = self._chunks
+        if chunks:
+            sink = reply.sink
+            if sink is None:
+                reply.arrived(chunks)
+                chunks.clear()
+            else:
+                data = chunks.pop() if len(chunks) == 1 else b"".join(chunks)
+                chunks.clear()
+                try:
+                    if not sink(data):
+                        reply.poured()
+                except Exception as error:
+                    reply.poured(error)
         if self._finished:
             self._release()
 
@@ -306,7 +357,7 @@ class _Connection(asyncio.Protocol):
         self._pool.forget(self)
         if reply is None:
             return
-        if not self._any and self.used > 1:
+        if self._heard is None and self.used > 1:
             reply.fail(_Stale())
         elif reply.status and not self._framed and exc is None:
             # Neither a length nor chunks: the end of the connection is the end of the body.

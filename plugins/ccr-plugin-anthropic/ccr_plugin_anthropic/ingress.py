@@ -43,6 +43,8 @@ from ccr_core import (
 ROLES = ("user", "assistant", "system")
 """The roles of a message.  Claude Code puts ``system`` messages among the others for models it does not know."""
 
+_DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
+_dumps = orjson.dumps
 _OBJECTS = ("thinking", "metadata", "tool_choice", "output_config", "context_management")
 
 
@@ -98,15 +100,19 @@ class AnthropicIngress(Ingress):
 class Encoder(Push[Event, bytes]):
     """Events, in the order and with the indexes of the Sequencer, to server-sent events."""
 
+    def __init__(self) -> None:
+        self._index: Any = None
+        self._head = b""
+        """What stands before the delta, for deltas of the block ``_index``."""
+
     def feed(self, item: Event) -> Iterable[bytes]:
         """The bytes of one event; never more than one piece."""
         # The commonest first.  Behind the Sequencer keys are indexes.
         if type(item) is BlockDelta:
-            key: Any = item.key
-            return (
-                b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":%b}\n\n'
-                % (key, orjson.dumps(item.delta)),
-            )
+            if item.key != self._index:
+                self._index = item.key
+                self._head = _DELTA % self._index
+            return (self._head + _dumps(item.delta) + b"}\n\n",)
         return (_encode(item),)
 
 

@@ -198,13 +198,16 @@ async def answer(port: int) -> list[Any]:
     """The lines of a streamed answer, which must end as HTTP says it must."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = ask(stream=True)
-    writer.write(b"POST /toy HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
-    async with asyncio.timeout(10):
-        await reader.readuntil(b"\r\n\r\n")
-        data = b""
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            data += (await reader.readexactly(size + 2))[:-2]
-    writer.close()
+    data = b""
+    try:
+        writer.write(b"POST /toy HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"\r\n\r\n")
+            while size := int(await reader.readuntil(b"\r\n"), 16):
+                data += (await reader.readexactly(size + 2))[:-2]
+    finally:
+        writer.close()
+        await writer.wait_closed()
     return [orjson.loads(line) for line in data.splitlines()]
 
 

@@ -12,6 +12,7 @@ which line a problem is.  Its rules:
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -19,7 +20,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ import attrs
 
 from ccr_core.config import HIDDEN, Key, Problems, is_secret, join, parse, read_text
 from ccr_core.errors import ConfigError
+
+LOCK_SECONDS = 5.0
+"""How long a writer waits for another one."""
 
 BACKUPS = 3
 """How many copies of earlier versions are kept beside a configuration file."""
@@ -647,14 +652,45 @@ def replace(path: Path, old: str, text: str) -> str:
     """
     if text == old:
         return version_of(old)
-    _back_up(path, old.encode())
-    try:
-        if path.read_bytes() != old.encode():
-            raise Conflict(f"{path} was changed by someone else just now; nothing was written")
-        _replace(path.resolve(), text.encode())
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}; it is as it was") from error
+    with _alone(path):
+        _back_up(path, old.encode())
+        try:
+            if path.read_bytes() != old.encode():
+                raise Conflict(f"{path} was changed by someone else just now; nothing was written")
+            _replace(path.resolve(), text.encode())
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror or error}; it is as it was") from error
     return version_of(text)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes of ccr from writing beside ``path`` meanwhile; the lock is on its folder, so that no file of
+    it stays."""
+    if os.name == "nt":  # pragma: no cover
+        yield
+        return
+    import fcntl
+
+    try:
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigError(f"cannot write in {path.parent}: {error.strerror or error}; {path} is as it was") from error
+    try:
+        end = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise Conflict(f"{path} is being written by another process; try again") from None
+                time.sleep(0.01)
+            except OSError:
+                break  # a file system without locks
+        yield
+    finally:
+        os.close(folder)
 
 
 def changed(text: str, changes: Iterable[Change], path: Path) -> str:

@@ -51,10 +51,10 @@ async def upload(client: Client, data: bytes, status: int = 200, name: str = "te
     return await client.ask("POST", path, status=status, content=data, headers={"content-type": "application/zip"})
 
 
-async def installed(client: Client, **values: Any) -> Any:
+async def installed(client: Client, manifest: Any = MANIFEST, **values: Any) -> Any:
     """The preset `team`, installed."""
     client.secrets.append("key-of-acme-0001")
-    seen = await upload(client, packed(MANIFEST))
+    seen = await upload(client, packed(manifest))
     accept = [danger["id"] for danger in seen["dangers"]]
     body = {"id": seen["id"], "values": {"key": "key-of-acme-0001", **values}, "accept": accept}
     client.app.presets.folder = presets_folder(client.path.parent)
@@ -204,14 +204,15 @@ async def test_a_preset_that_cannot_work_is_not_installed(client: Client) -> Non
 
 async def test_an_installed_one_is_shown_without_its_secrets(client: Client) -> None:
     """
-    Values and configuration have masks in them.
+    Values and configuration have masks in them, wherever an answer is used.
     """
-    await installed(client)
+    await installed(client, manifest={**MANIFEST, "my_note": "the key is #{key}"})
 
     got = await client.get("/api/presets/team")
 
     assert (MASK, "large") == (got["values"]["key"], got["values"]["model"])
     assert MASK == got["config"]["Providers"][0]["api_key"]
+    assert f"the key is {MASK}" == got["config"]["my_note"]
     assert (True, False) == (got["served"], got["changed"])
 
 
@@ -298,7 +299,7 @@ def hostile() -> dict[str, bytes]:
         "absolute": made("/tmp/evil"),
         "link": made("link", "/etc/passwd", link=True),
         "no zip": b"PK but no zip",
-        "no manifest": packed({})[:0] + made("x").replace(b"manifest.json", b"manifesto.jso"),
+        "no manifest": made("x").replace(b"manifest.json", b"manifesto.jso"),
     }
 
 

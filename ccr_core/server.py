@@ -523,7 +523,10 @@ class App:
         """Every method and path that is answered, those of pages by where they are; ``{name}`` stands for any text."""
         if self._rest is None:
             self._rest = self._starlette()
+        from ccr_core.api import operations
+
         named = [(method, route.path) for route in self._rest.routes for method in sorted(route.methods or ())]
+        named += [(operation.method, operation.path) for operation in operations()]
         models = [("POST", path) for path in self._paths]
         presets = [(method, f"{PRESET}{{name}}{path}") for method, path in models]
         presets += [("GET", f"{PRESET}{{name}}{path}") for path in sorted(OF_PRESETS)]

@@ -115,7 +115,7 @@ def text(desk: Desk, call: Call) -> JSON:
 async def put_text(desk: Desk, call: Call) -> JSON:
     """Write the text of the file."""
     wanted: Text = call.given
-    return await desk.save(wanted.version, lambda draft: retyped(draft, wanted.text), wanted.accept_host)
+    return await desk.save(wanted.version, lambda draft: retyped(draft, wanted.text), wanted.accept_host, wanted.text)
 
 
 def check(desk: Desk, call: Call) -> JSON:
@@ -133,7 +133,7 @@ def check(desk: Desk, call: Call) -> JSON:
         return rewritten(draft, wanted.config or {})
 
     try:
-        _, made = desk.checked(desk.draft(), change, wanted.accept_host)
+        _, made = desk.checked(desk.draft(), change, wanted.accept_host, wanted.text)
     except Refused as error:
         if error.status not in (400, 403):
             raise

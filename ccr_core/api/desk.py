@@ -128,14 +128,17 @@ class Desk:
 
     # What a text means.
 
-    def made(self, text: str, path: Path) -> Made:
-        """Put a text together with the plugins; ``ConfigError`` with every problem and its place in this text."""
+    def made(self, text: str, path: Path, shown: str | None = None) -> Made:
+        """Put a text together with the plugins; ``ConfigError`` with every problem and its place in this text.
+
+        ``shown`` is the same text as somebody sees it, with masks in it: then the places are in that.
+        """
         try:
             document = parse(text, path)
             config = from_document(document.data, source=path, repeated=document.repeated)
             return Made(config, build(config, self._plugins(config), watch=False))
         except ConfigError as error:
-            raise ConfigError(error.message, placed(error, text, path)) from None
+            raise ConfigError(error.message, placed(error, shown or text, path)) from None
 
     def _plugins(self, config: Config) -> Registry:
         if set(config.disabled_plugins) == set(self.runtime.config.disabled_plugins):
@@ -144,28 +147,34 @@ class Desk:
 
     # Changes.
 
-    async def save(self, version: str, change: Callable[[Draft], str], accept_host: bool = False) -> JSON:
+    async def save(
+        self, version: str, change: Callable[[Draft], str], accept_host: bool = False, shown: str | None = None
+    ) -> JSON:
         """Let ``change`` make the new text, check it, write it, and take it up.
 
         Gives ``version``, ``applied``, ``reason`` and ``warnings``.  Raises :class:`Refused`: 409 if ``version`` is
         not that of the file, 403 for what only the owner of the machine may do, 400 with all problems.
         """
         async with self._lock:
-            written, made = await asyncio.to_thread(self._write, version, change, accept_host)
+            written, made = await asyncio.to_thread(self._write, version, change, accept_host, shown)
             applied, reason = await self._taken_up(made.config)
         return {"version": written, "applied": applied, "reason": reason, "warnings": list(made.runtime.warnings)}
 
-    def _write(self, version: str, change: Callable[[Draft], str], accept_host: bool) -> tuple[str, Made]:
+    def _write(
+        self, version: str, change: Callable[[Draft], str], accept_host: bool, shown: str | None
+    ) -> tuple[str, Made]:
         draft = self.draft()
         if version != draft.version:
             raise conflict(draft)
-        text, made = self.checked(draft, change, accept_host)
+        text, made = self.checked(draft, change, accept_host, shown)
         try:
             return config_edit.replace(draft.path, draft.text, text), made
         except config_edit.Conflict:
             raise conflict(self.draft()) from None
 
-    def checked(self, draft: Draft, change: Callable[[Draft], str], accept_host: bool) -> tuple[str, Made]:
+    def checked(
+        self, draft: Draft, change: Callable[[Draft], str], accept_host: bool, shown: str | None = None
+    ) -> tuple[str, Made]:
         """The new text and what it means, after every check; raises as :meth:`save` does."""
         try:
             text = change(draft)
@@ -178,14 +187,14 @@ class Desk:
             before = dict(self.runtime.config.raw)  # the last one that could be used
         denied = guard.denied(before, after)
         if denied:
-            raise refuse(with_places(denied, text, draft.path), 403, kind="permission_error")
+            raise refuse(with_places(denied, shown or text, draft.path), 403, kind="permission_error")
         try:
-            made = self.made(text, draft.path)
+            made = self.made(text, draft.path, shown)
         except ConfigError as error:
             raise refuse(error.problems or [Problem("", error.message)]) from None
         hosts = [] if accept_host else guard.new_hosts(before, after, self.runtime, made.runtime)
         if hosts:
-            raise refuse(with_places(hosts, text, draft.path), accept_host=True)
+            raise refuse(with_places(hosts, shown or text, draft.path), accept_host=True)
         return text, made
 
     async def _taken_up(self, config: Config) -> tuple[bool, str | None]:

@@ -318,6 +318,25 @@ async def test_broken_text_is_marked_at_its_place(client: Client) -> None:
     assert before == client.text
 
 
+async def test_problems_of_a_text_are_placed_in_what_was_typed(client: Client) -> None:
+    """
+    Not in the text with its secrets, in which columns are others.
+    """
+    got = await client.get("/api/config/text")
+    line = f"api_key: ['{MASK}', '{MASK}'], models: 'text',"
+    text = (
+        got["text"]
+        .replace(f"api_key: ['{MASK}', '{MASK}'],", line)
+        .replace("      models: ['huge', ", "      x: ['huge', ")
+    )
+
+    body = {"version": got["version"], "text": text}
+    error = (await client.ask("PUT", "/api/config/text", body, 400))["error"]
+
+    place = next((each["line"], each["column"]) for each in error["problems"] if each["path"].endswith("models"))
+    assert "models: 'text'" == text.splitlines()[place[0] - 1][place[1] - 1 :][:14]
+
+
 async def test_a_mask_in_a_new_remark_is_a_problem(client: Client) -> None:
     """
     A remark that was not there cannot mean a secret.

@@ -198,3 +198,15 @@ def trusted(folder: Path | None = None) -> dict[str, str]:
 def is_trusted(path: Path, text: str, folder: Path | None = None) -> bool:
     """Whether the user trusts ``text`` as the content of ``path``; any change of it ends the trust."""
     return trusted(folder).get(str(path.resolve())) == digest(text)
+
+
+def standing(folder: Path | None = None) -> list[tuple[Path, str]]:
+    """The files that were ever trusted, in order, and how each stands: ``trusted``, ``changed`` or ``gone``."""
+    found = []
+    for name, known in sorted(trusted(folder).items()):
+        try:
+            state = "trusted" if digest(Path(name).read_text("utf-8")) == known else "changed"
+        except (OSError, ValueError):
+            state = "gone"
+        found.append((Path(name), state))
+    return found

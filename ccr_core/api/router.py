@@ -21,7 +21,7 @@ from ccr_core.config import Problems, join, keys_of, parse, structure
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.options import options_of, takes_any
-from ccr_core.projects import digest, trusted
+from ccr_core.projects import SHARED, standing
 from ccr_core.routetests import Description
 from ccr_core.routing import DEFAULT_RULES, LEVELS, find_route
 from ccr_core.runtime import Runtime
@@ -127,32 +127,20 @@ def _rules(runtime: Runtime, order: list[str]) -> Iterator[JSON]:
 
 def _projects(folder: Path) -> Iterator[JSON]:
     """Routers of projects: files of repositories that were ever trusted, and those in ccr's own folder."""
-    for name, known in sorted(trusted(folder).items()):
-        try:
-            text = Path(name).read_text("utf-8")
-            state = "trusted" if digest(text) == known else "changed"
-        except (OSError, ValueError):
-            text, state = "", "gone"
-        yield {
-            "path": str(Path(name).parent),
-            "file": name,
-            "state": state,
-            "router": _router_in(text, Path(name)),
-        }
+    for file, state in standing(folder):
+        yield {"path": str(file.parent), "file": str(file), "state": state, "router": _router_of(file)}
     for file in sorted(folder.glob("*/*.json")):
         if file.parent.name in ("presets", "run", "management", "logs") or not file.parent.name.startswith("-"):
             continue
-        try:
-            router = _router_in(file.read_text("utf-8"), file)
-        except (OSError, ValueError):
-            router = {}
-        yield {"path": file.parent.name, "file": str(file), "state": "own", "router": router}
+        yield {"path": file.parent.name, "file": str(file), "state": "own", "router": _router_of(file)}
 
 
-def _router_in(text: str, file: Path) -> Any:
+def _router_of(file: Path) -> Any:
+    # .ccr.toml is TOML, although its name has no other ending.
+    syntax = file.with_suffix(".toml") if file.name == SHARED else file
     try:
-        found = parse(text, file).data.get("Router") if text else {}
-    except ConfigError:
+        found = parse(file.read_text("utf-8"), syntax).data.get("Router")
+    except (ConfigError, OSError, ValueError):
         return {}
     return masked(found) if isinstance(found, Mapping) else {}
 

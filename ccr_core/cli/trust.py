@@ -16,7 +16,7 @@ from ccr_core.cli import process
 from ccr_core.cli.output import emit, fail, note, paint, table
 from ccr_core.config import home
 from ccr_core.errors import CcrError, ConfigError
-from ccr_core.projects import SHARED, TRUSTED, digest, shared_file, trusted
+from ccr_core.projects import SHARED, TRUSTED, digest, shared_file, standing, trusted
 
 
 @click.command(short_help="Let a repository's .ccr.toml choose models.")
@@ -101,13 +101,7 @@ def _text(file: Path) -> str:
 
 
 def _list(folder: Path, as_json: bool) -> int:
-    rows = []
-    for name, known in sorted(trusted(folder).items()):
-        try:
-            state = "trusted" if digest(Path(name).read_text("utf-8")) == known else "changed"
-        except (OSError, ValueError):
-            state = "gone"
-        rows.append((state, name))
+    rows = [(state, str(path)) for path, state in standing(folder)]
     if as_json:
         emit([{"path": name, "state": state} for state, name in rows])
     elif rows:

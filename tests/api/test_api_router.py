@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from api_client import MASK, Client
+
+from ccr_core.projects import digest
 
 
 async def patch(client: Client, path: list[Any], value: Any) -> None:
@@ -62,19 +65,23 @@ async def test_tables_and_lists_are_shown(client: Client) -> None:
 
 async def test_routers_of_projects_are_listed(client: Client) -> None:
     """
-    Those in ccr's own folder, with their routes.
+    Those in ccr's own folder and in repositories, with their routes.
     """
     folder = client.path.parent / "-home-me-project"
     folder.mkdir()
     (folder / "config.json").write_text('{"Router": {"default": "big,huge"}}')
 
-    (project,) = (await client.get("/api/router"))["projects"]
+    shared = client.path.parent / ".ccr.toml"
+    shared.write_text('[Router]\nthink = "local,tiny"\n')
+    (client.path.parent / "trusted.json").write_text(json.dumps({str(shared): digest(shared.read_text()), "/zzz": "y"}))
 
-    assert ("-home-me-project", "own", {"default": "big,huge"}) == (
-        project["path"],
-        project["state"],
-        project["router"],
-    )
+    projects = (await client.get("/api/router"))["projects"]
+
+    assert [
+        (str(shared), "trusted", {"think": "local,tiny"}),
+        ("/zzz", "gone", {}),
+        (str(folder / "config.json"), "own", {"default": "big,huge"}),
+    ] == [(each["file"], each["state"], each["router"]) for each in projects]
 
 
 async def test_a_request_is_explained_without_secrets(client: Client) -> None:

@@ -26,19 +26,29 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def serving(script: Script) -> AsyncIterator[str]:
     """A server on a free loopback port whose every connection runs ``script``."""
 
-    async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    connections: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await script(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.create_task(serve(reader, writer)))
 
     server = await asyncio.start_server(run, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for connection in connections:
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -659,7 +669,12 @@ async def test_tls_through_a_proxy(trusting: Path) -> None:
                     target.write(data)
                 target.close()
 
-            await asyncio.gather(copy(reader, here), copy(there, writer))
+            try:
+                await asyncio.gather(copy(reader, here), copy(there, writer))
+            finally:
+                here.close()
+                with contextlib.suppress(ConnectionError):
+                    await here.wait_closed()
 
         async with serving(proxy) as url, sender(proxy_url=url.replace("//", "//me:pass@")) as http:
             for _ in range(2):

@@ -137,8 +137,9 @@ class Attempt:
         """
         encoder: Push[Event, bytes] = guarded(ingress, "encoder", lambda: ingress.encoder(request))
         dialect = self.plan.dialect
-        if streamed and named is None and self._untouched(ingress):
-            relay = self._guarded("relay", lambda: dialect.relay(self.request, self.ctx, self.outcome))
+        if streamed and self._untouched(ingress):
+            ctx = self.ctx if named is None else attrs.evolve(self.ctx, answer_model=named)
+            relay = self._guarded("relay", lambda: dialect.relay(self.request, ctx, self.outcome))
             if relay is not None:
                 stage = self._guarded("relay", lambda: Stage.of(relay, f"{dialect.name} relay", self.plan.plugin))
                 return Way(Pipe([stage]), encoder, None)

@@ -48,11 +48,14 @@ class Context:
     """What a dialect or transformer may know of the attempt it works for.
 
     ``note(key, value)`` leaves a visible remark on the exchange: whatever is dropped or changed in meaning is noted.
+    ``answer_model`` is what the answer must call its model, where that is not what the provider calls it; the
+    Sequencer sees to it, so only a :meth:`Dialect.relay` has to.
     """
 
     exchange_id: str
     target: Target
     note: Callable[[str, Any], None] = _no_note
+    answer_model: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -143,6 +146,7 @@ class Dialect:
 
         It reads what it needs into ``outcome`` from the side, gives nothing before the first valid event, raises
         ``UpstreamError`` if that is an error, and ``ProtocolError`` in ``flush`` unless it has seen the end mark.
+        Where ``ctx`` has an ``answer_model`` it calls the model so, and changes nothing else.
         """
         return None
 

@@ -172,7 +172,7 @@ class Anthropic(Dialect):
 
     def relay(self, request: Request, ctx: Context, outcome: Outcome) -> Push[bytes, bytes]:
         """A stage that passes the stream on untouched, and reads it from the side."""
-        return Relay(outcome)
+        return Relay(outcome, ctx.answer_model)
 
     def read_body(self, body: JSON, outcome: Outcome) -> bool:
         """A whole message passes as it is; what has no content is refused."""

@@ -35,10 +35,14 @@ _NEEDLES = (b"event: message_", b"event: error", b"event:message_", b"event:erro
 
 
 class Relay(Push[bytes, bytes]):
-    """The bytes of one streamed answer, untouched; what they say of the answer goes into ``outcome``."""
+    """The bytes of one streamed answer, untouched; what they say of the answer goes into ``outcome``.
 
-    def __init__(self, outcome: Outcome) -> None:
+    With ``named`` the first event calls the model so.
+    """
+
+    def __init__(self, outcome: Outcome, named: str | None = None) -> None:
         self.outcome = outcome
+        self._named = named
         self._rest = b""
         self._marks: tuple[bytes, ...] = _MARKS
         self._begun = False
@@ -89,7 +93,7 @@ class Relay(Push[bytes, bytes]):
         while (blank := _BLANK.search(data, place)) is not None:
             for chunk in _chunks(data[place : blank.end()]):
                 if self._begins(chunk):
-                    return self._begin(data, chunk)
+                    return self._begin(data, data[place : blank.end()], chunk)
             place = blank.end()
         return ()
 
@@ -120,7 +124,7 @@ class Relay(Push[bytes, bytes]):
             raise ProtocolError(f"the provider's answer begins with {kind or 'an event without a type'}")
         return True
 
-    def _begin(self, data: bytes, chunk: Chunk) -> Iterable[bytes]:
+    def _begin(self, data: bytes, event: bytes, chunk: Chunk) -> Iterable[bytes]:
         usage = chunk.data["message"].get("usage")
         has_usage = isinstance(usage, dict) and isinstance(usage.get("input_tokens"), int)
         self._begun = True
@@ -129,7 +133,17 @@ class Relay(Push[bytes, bytes]):
             self._marks = _MARKS[:1]
             self._plain = not self._mending
         self._rest = b""
-        return self._pass(data.removeprefix(_BOM) if self._mending else data)
+        given = self._pass(data.removeprefix(_BOM) if self._mending else data)
+        if self._named is None or self._mending:
+            return given
+        renamed = _event("message_start", self._renamed(chunk.data))
+        return tuple(piece.replace(event, renamed, 1) for piece in given)
+
+    def _renamed(self, data: JSON) -> JSON:
+        message = data.get("message")
+        if self._named is None or not isinstance(message, dict):
+            return data
+        return {**data, "message": {**message, "model": self._named}}
 
     def _pass(self, item: bytes) -> Iterable[bytes]:
         rest = self._rest
@@ -194,7 +208,13 @@ class Relay(Push[bytes, bytes]):
             error = stream_error(data)
             data = {**data, "error": {"type": error.kind, "message": error.message}}
         self._learn(Chunk(data, kind))
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **data}))
+        return _event(
+            kind, self._renamed({"type": kind, **data}) if kind == "message_start" else {"type": kind, **data}
+        )
+
+
+def _event(kind: str, data: JSON) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps(data))
 
 
 def _chunks(data: bytes) -> list[Chunk]:

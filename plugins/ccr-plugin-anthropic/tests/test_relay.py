@@ -70,6 +70,21 @@ def test_untouched_at_any_cut(end: str, space: str) -> None:
         assert Outcome("msg_1", "m", "end_turn", {"input_tokens": 3, "output_tokens": 5, "x": 1}, None, True) == outcome
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CR LF", "CR"])
+@pytest.mark.parametrize("names", [True, False], ids=["passing", "mending"])
+def test_a_client_that_wants_another_name(end: str, names: bool) -> None:
+    """The first event calls the model as the client does, at any cut; nothing else differs, and the log has the
+    provider's name."""
+    data = b": hello" + end.encode() * 2 + sse(*ANSWER, end=end, names=names)
+    expected = [{**START, "message": {**START["message"], "model": "mine"}}, *ANSWER[1:]]
+    for parts in ([data], pieces(data, 1), pieces(data, 7), *(random_pieces(data, n) for n in range(20))):
+        relay = Relay(outcome := Outcome(), "mine")
+        given = b"".join([*(piece for part in parts for piece in relay.feed(part)), *relay.flush()])
+
+        assert expected == list(read_sse(given))
+        assert ("m", True) == (outcome.model, outcome.complete)
+
+
 TRAPS = [
     "event: message_stop\ndata: {}\n\n",
     "\n\nevent: error\n\n",

@@ -723,6 +723,9 @@ def _auth(
             warnings.append(f"{entry.where}: {entry.name} has no api_key{hint}; its requests will be refused")
             return ApiKey(style, entry.name), ()
         given = [(found, 1.0)]
+    if spec is not None and spec.key_advice is not None:
+        advice = filter(None, (spec.key_advice(key) for key, _ in given))
+        warnings += [f"{entry.where}: {entry.name}: {words}" for words in dict.fromkeys(advice)]
     keys = tuple(
         Key(id=f"key {place}", token=Token(access=key), weight=weight)
         for place, (key, weight) in enumerate(given, start=1)

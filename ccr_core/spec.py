@@ -90,7 +90,8 @@ class ProviderSpec:
     dialect's own style if absent; ``"none"``: no key is needed).  ``hosts`` are patterns (``*.example.com``,
     ``*:11434``) by which a provider entry with another name is recognised as this service.  ``options`` are options of
     the dialect.  ``transformers`` are steps that the service always needs, run before those of the configuration.
-    ``probe`` is a URL of a local server that tells by answering that it is there.
+    ``probe`` is a URL of a local server that tells by answering that it is there.  ``key_advice`` says of a key that it
+    does not belong here, and where it does; the key itself must not be in the words.
     """
 
     name: str
@@ -106,6 +107,7 @@ class ProviderSpec:
     embedded: Embedded | None = None
     probe: str | None = None
     summary: str = ""
+    key_advice: Callable[[str], str | None] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
-from ccr_core import AuthSpec, Endpoint, TransformerSpec, hookimpl
+from ccr_core import AuthSpec, Endpoint, Headers, ProviderSpec, TransformerSpec, WireRequest, hookimpl
 
 from .auth import Copilot, Options
 from .step import Step
@@ -44,6 +44,27 @@ def ccr_auth() -> Iterable[AuthSpec]:
             hosts=("*.githubcopilot.com", "copilot-api.*.ghe.com"),
             models=("gpt-5.4", "claude-sonnet-4.6"),
             summary="GitHub Copilot, with a device code.",
+        )
+    ]
+
+
+@hookimpl
+def ccr_providers() -> Iterable[ProviderSpec]:
+    """The preset ``github-models``, which only says that there is no such service any more."""
+
+    async def answer(wire: WireRequest) -> tuple[int, Headers, AsyncIterator[bytes]]:
+        from .retired import answer
+
+        return await answer(wire)
+
+    return [
+        ProviderSpec(
+            name="github-models",
+            base_url="embedded:github-models",
+            key_style="none",
+            hosts=("models.github.ai", "models.inference.ai.azure.com"),
+            embedded=answer,
+            summary="GitHub Models, which was retired: says what to use instead",
         )
     ]
 

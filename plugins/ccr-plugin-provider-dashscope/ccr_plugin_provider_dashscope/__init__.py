@@ -1,8 +1,11 @@
-"""Presets for DashScope, Alibaba's service of Qwen.  Keys belong to a region, so each region has its preset."""
+"""Presets for DashScope, Alibaba's service of Qwen.
+
+Keys belong to a region, so each region has its preset; those of the coding plan belong to that.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -25,10 +28,28 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def _presets(name: str, host: str, summary: str, *hosts: str) -> Iterable[ProviderSpec]:
+PLAN = "sk-sp-"
+"""How the keys of the coding plan begin."""
+
+
+def _of_plan(key: str) -> str | None:
+    if not key.startswith(PLAN):
+        return None
+    return "this is a key of the coding plan, which is not for this address; use the preset dashscope-coding"
+
+
+def _presets(
+    name: str,
+    host: str,
+    summary: str,
+    *hosts: str,
+    path: str = "/compatible-mode/v1",
+    advice: Callable[[str], str | None] | None = _of_plan,
+) -> Iterable[ProviderSpec]:
     yield ProviderSpec(
         name=name,
-        base_url=f"https://{host}/compatible-mode/v1/chat/completions",
+        base_url=f"https://{host}{path}/chat/completions",
+        key_advice=advice,
         key_env="DASHSCOPE_API_KEY",
         models=MODELS,
         hosts=hosts,
@@ -38,6 +59,7 @@ def _presets(name: str, host: str, summary: str, *hosts: str) -> Iterable[Provid
     yield ProviderSpec(
         name=f"{name}-anthropic",
         base_url=f"https://{host}/apps/anthropic",
+        key_advice=advice,
         dialect="anthropic",
         key_style="bearer",
         key_env="DASHSCOPE_API_KEY",
@@ -50,7 +72,7 @@ def _presets(name: str, host: str, summary: str, *hosts: str) -> Iterable[Provid
 
 @hookimpl
 def ccr_providers() -> Iterable[ProviderSpec]:
-    """The presets ``dashscope``, ``-intl`` and ``-us``, each also with ``-anthropic``, and ``qwen``."""
+    """The presets ``dashscope``, ``-intl``, ``-us`` and ``-coding``, each also with ``-anthropic``, and ``qwen``."""
     beijing, *others = _presets(
         "dashscope",
         "dashscope.aliyuncs.com",
@@ -59,6 +81,14 @@ def ccr_providers() -> Iterable[ProviderSpec]:
         "*.maas.aliyuncs.com",
     )
     return [
+        # Before those whose pattern of hosts is wide enough for it.
+        *_presets(
+            "dashscope-coding",
+            "coding.dashscope.aliyuncs.com",
+            "DashScope's coding plan",
+            path="/v1",
+            advice=None,
+        ),
         beijing,
         *others,
         *_presets("dashscope-intl", "dashscope-intl.aliyuncs.com", "DashScope (Qwen) in Singapore"),

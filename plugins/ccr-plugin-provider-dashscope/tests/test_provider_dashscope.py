@@ -40,6 +40,8 @@ async def sent(ccr: Make, upstream: Upstream, route: str, body: JSON) -> tuple[s
         ("qwen", "https://dashscope.aliyuncs.com/compatible-mode/v1/chat/completions"),
         ("dashscope-intl", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions"),
         ("dashscope-us", "https://dashscope-us.aliyuncs.com/compatible-mode/v1/chat/completions"),
+        ("dashscope-coding", "https://coding.dashscope.aliyuncs.com/v1/chat/completions"),
+        ("dashscope-coding-anthropic", "https://coding.dashscope.aliyuncs.com/apps/anthropic/v1/messages"),
         ("dashscope-anthropic", "https://dashscope.aliyuncs.com/apps/anthropic/v1/messages"),
         ("dashscope-intl-anthropic", "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1/messages"),
         ("dashscope-us-anthropic", "https://dashscope-us.aliyuncs.com/apps/anthropic/v1/messages"),
@@ -83,3 +85,27 @@ async def test_search(ccr: Make, upstream: Upstream) -> None:
     _, _, got = await sent(ccr, upstream, "dashscope,qwen-plus", claude_code_request(tools=[search]))
 
     assert True is got["enable_search"]
+
+
+CODING = "https://coding.dashscope.aliyuncs.com"
+GENERAL = "https://dashscope.aliyuncs.com/compatible-mode/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "advice"),
+    [
+        (GENERAL, "sk-sp-secret", "use the preset dashscope-coding"),
+        ("https://dashscope-intl.aliyuncs.com", "sk-sp-secret", "use the preset dashscope-coding"),
+        (f"{CODING}/apps/anthropic", "sk-sp-secret", None),
+        (GENERAL, "sk-secret", None),
+        (CODING, "sk-sp-secret", None),
+    ],
+)
+def test_keys_of_the_plan(ccr: Make, url: str, key: str, advice: str | None) -> None:
+    """A key at an address that it does not belong to is warned of, and not shown."""
+    entry = {"name": "mine", "api_base_url": url, "api_key": key, "models": ["qwen-plus"]}
+    router = ccr({"Providers": [entry], "Router": {"default": "mine,qwen-plus"}}, PLUGINS)
+    warned = [text for text in router.runtime.warnings if "mine" in text]
+
+    assert [advice] * (advice is not None) == [text[-len(str(advice)) :] for text in warned]
+    assert "secret" not in "".join(warned)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import logging
 import re
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ccr_core import (
     Ask,
@@ -31,7 +38,7 @@ from ccr_core import (
     get_call,
     post_call,
 )
-from ccr_core.login import Front, Http, Logins, Session, converse, quietly
+from ccr_core.login import Front, Http, Logins, Session, _tls, converse, quietly
 from ccr_core.testing.loopback import Vendor
 
 STATE = "the-right-state"
@@ -393,6 +400,52 @@ def test_through_a_proxy(vendor: Vendor) -> None:
 
     with pytest.raises(UpstreamError):
         quietly(calls(get_call("http://vendor.invalid/a")), Http(vendor.url, ("invalid",)))
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate of nobody for ``localhost``, in one file."""
+    key = generate_private_key(SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path = folder / "localhost.pem"
+    path.write_bytes(secret + made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_who_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
+    """Login services are trusted as providers are: by the system's roots, among them those of ``SSL_CERT_FILE``."""
+    file = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    _tls.cache_clear()
+    vendor = Vendor({"GET /me": lambda hit: {"id": 1}})
+    vendor._server.socket = context.wrap_socket(vendor._server.socket, server_side=True)
+    with vendor:
+        call = get_call(vendor.url.replace("http://127.0.0.1", "https://localhost") + "/me")
+        try:
+            if trusted:
+                assert {"id": 1} == json.loads(Http().call(call).body)
+            else:
+                with pytest.raises(UpstreamError, match="certificate"):
+                    Http().call(call)
+        finally:
+            _tls.cache_clear()
 
 
 def test_no_answer() -> None:

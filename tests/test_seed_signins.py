@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from seed_examples import ACCOUNTS, BARE
 from test_seed_configs import Redirected, Services, runtime_of, served, text_of
 from test_seed_configs import services as services
 
@@ -21,84 +22,7 @@ from ccr_core.config import home
 from ccr_core.testing import claude_code_headers, claude_code_request
 from ccr_core.tokenstore import save_login
 
-FIRST = """
-{
-  "APIKEY": "your-secret-key",
-  "LOG": true,
-  "API_TIMEOUT_MS": 600000,
-  "Providers": [
-    {
-      "name": "codex",
-      "api_base_url": "https://chatgpt.com/backend-api/codex/responses",
-      "auth_type": "oauth",
-      "oauth_provider": "codex",
-      "models": ["gpt-5.3-codex", "gpt-5.2-codex", "gpt-5.1-codex-mini"],
-      "transformer": { "use": ["openai-responses"] }
-    },
-    {
-      "name": "copilot",
-      "api_base_url": "https://api.githubcopilot.com",
-      "auth_type": "oauth",
-      "oauth_provider": "copilot",
-      "models": ["claude-opus-4-6", "gpt-4.1", "gpt-5-mini", "gpt-4o"]
-    },
-    {
-      "name": "gemini",
-      "api_base_url": "https://generativelanguage.googleapis.com",
-      "auth_type": "oauth",
-      "oauth_provider": "gemini",
-      "models": ["gemini-3-pro-preview", "gemini-3-flash-preview", "gemini-2.5-pro"],
-      "transformer": { "use": ["gemini"] }
-    }
-  ],
-  "Router": {
-    "default": "codex,gpt-5.3-codex",
-    "background": "copilot,gpt-5-mini",
-    "think": "codex,gpt-5.3-codex",
-    "longContext": "gemini,gemini-3-pro-preview",
-    "longContextThreshold": 60000,
-    "webSearch": "copilot,gpt-5-mini",
-    "image": "gemini,gemini-3-flash-preview"
-  }
-}
-"""
-
-SECOND = """
-{
-  "Providers": [
-    {
-      "name": "copilot",
-      "api_base_url": "https://api.githubcopilot.com",
-      "auth_type": "oauth",
-      "oauth_provider": "copilot",
-      "models": ["claude-opus-4-6", "gpt-5.2-codex", "gpt-4.1", "claude-haiku-4.5", "gpt-5-mini", "gpt-4o"]
-    },
-    {
-      "name": "codex",
-      "api_base_url": "https://api.openai.com",
-      "auth_type": "oauth",
-      "oauth_provider": "codex",
-      "models": ["gpt-5.3-codex", "gpt-5.2-codex", "gpt-5.1-codex-mini"]
-    },
-    {
-      "name": "gemini",
-      "api_base_url": "https://generativelanguage.googleapis.com",
-      "auth_type": "oauth",
-      "oauth_provider": "gemini",
-      "models": ["gemini-3-pro-preview", "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash"]
-    },
-    {
-      "name": "openrouter",
-      "api_base_url": "https://openrouter.ai/api/v1/chat/completions",
-      "api_key": "$OPENROUTER_API_KEY",
-      "models": ["anthropic/claude-sonnet-4"],
-      "transformer": { "use": ["openrouter"] }
-    }
-  ]
-}
-"""
-
-BARE = """
+HOSTS = """
 {
   "Providers": [
     { "name": "codex", "api_base_url": "https://chatgpt.com/", "auth_type": "oauth", "models": ["gpt-5.5"] },
@@ -140,7 +64,7 @@ URLS = {
 
 MODELS = [
     pytest.param(text, f"{entry['name']},{model}", id=f"{name}-{entry['name']}-{model}")
-    for name, text in (("first", FIRST), ("second", SECOND), ("bare", BARE))
+    for name, text in (("accounts", ACCOUNTS), ("bare", BARE), ("hosts", HOSTS))
     for entry in json.loads(text)["Providers"]
     for model in entry["models"]
 ]
@@ -191,7 +115,7 @@ async def test_every_model(
     assert "your-secret-key" not in str([seen.headers for seen in services.seen])
 
 
-@pytest.mark.parametrize("text", [FIRST, SECOND, BARE])
+@pytest.mark.parametrize("text", [ACCOUNTS, BARE, HOSTS])
 def test_no_complaints(signed_in: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """All providers are there; the only warnings are about routes and rules."""
     runtime = runtime_of(text, signed_in.parent, monkeypatch)
@@ -221,7 +145,7 @@ async def test_routes(
     model: str,
 ) -> None:
     """The routes of the first configuration lead to the accounts."""
-    runtime = runtime_of(FIRST, signed_in.parent, monkeypatch)
+    runtime = runtime_of(ACCOUNTS, signed_in.parent, monkeypatch)
     sender = Redirected(services.port)
     given = {"text": "Hello?", "model": "claude-sonnet-4-5", **asked}
     thinking = {"thinking": given.pop("thinking")} if "thinking" in given else {"thinking": {"type": "disabled"}}

@@ -249,6 +249,21 @@ async def test_both_loopbacks(login: Any) -> None:
     assert "c-6" == await asyncio.wait_for(task, 10)
 
 
+async def test_in_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address to listen on may be another one; what the vendor is told stays this machine's name."""
+    monkeypatch.setenv("CCR_OAUTH_CALLBACK_HOST", "127.0.0.2")
+    user = User()
+    task = asyncio.create_task(converse(by_browser(), user, Http()))
+    uri = await asyncio.wait_for(user.opened.get(), 10)
+    assert "localhost" == urlsplit(uri).hostname
+    reader, writer = await asyncio.open_connection("127.0.0.2", urlsplit(uri).port)
+    writer.write(f"GET {target(code='c-7', state=STATE)} HTTP/1.1\r\nhost: {urlsplit(uri).netloc}\r\n\r\n".encode())
+    await reader.read()
+    writer.close()
+
+    assert "c-7" == await asyncio.wait_for(task, 10)
+
+
 def _ipv6_works() -> bool:
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):

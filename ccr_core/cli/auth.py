@@ -116,7 +116,12 @@ def login(
         others = [name for name in place.specs() if name.startswith(f"{provider}-")]
         print(f"{provider} needs no sign-in{f' (but there is {others[0]}, which is another way)' if others else ''}")
         return 0
-    if spec.risk and not accept_terms_risk and not _agrees(provider, spec.risk):
+    known = {each.id: each for each in place.stored(provider)}
+    if account is not None and account not in known:
+        return fail(f"{provider} has no account {account}; without --account another one is added")
+    # It is agreed to once, for each account.
+    before = account is not None and known[account].consented and not accept_terms_risk
+    if spec.risk and not before and not accept_terms_risk and not _agrees(provider, spec.risk):
         return fail(f"not signed in to {provider}; read the above, and use --accept-terms-risk if you want it")
     from ccr_core.auth import Wish
     from ccr_core.login import converse
@@ -125,18 +130,17 @@ def login(
     headless = no_browser or not _has_browser()
     if method is None and no_browser and "device" in scheme.methods:
         method = "device"
-    known = [each.id for each in place.stored(provider)]
-    if account is not None and account not in known:
-        return fail(f"{provider} has no account {account}; without --account another one is added")
     wish = Wish(
         method=method or (scheme.methods[0] if scheme.methods else ""),
         headless=headless,
         another=bool(known) and account is None,
     )
     token = asyncio.run(converse(scheme.login(wish), Terminal(headless), place.http()))
-    made = save_login(place.store, provider, token, time.time(), consent=bool(spec.risk))
+    made = save_login(place.store, provider, token, time.time(), consent=bool(spec.risk) and not before)
     if account is not None and made != account:
         note(f"note: this is another account than {account}, which is as it was")
+        if before and not (made in known and known[made].consented):
+            note(f"note: it is not used before its owner agrees to the risk. Run: ccr auth login {provider}")
     print(f"signed in to {provider}{f' as {token.label}' if token.label else ''} (account {made})")
     if token.expires is not None:
         print(f"valid until {_time(token.expires)}{', renewed by itself' if token.refresh else ''}")

@@ -266,6 +266,22 @@ def test_consent(home: Path) -> None:
     assert "needs consent" not in auth(home, "status").stdout
 
 
+def test_once_for_each_account(home: Path) -> None:
+    """Whoever has agreed for an account is not asked again for it; another account that comes of it is not used."""
+    sign_in(home, "me", "risky", "--accept-terms-risk")
+    (account,) = accounts(home, "risky")
+    before = accounts(home, "risky")[account]["consent"]
+
+    shown = sign_in(home, "me", "risky", "--account", account)
+    assert 'Type "yes"' not in shown
+    assert before == accounts(home, "risky")[account]["consent"]
+
+    shown = sign_in(home, "you", "risky", "--account", account)
+    assert "another account" in shown
+    assert "not used before its owner agrees" in shown
+    assert [True, False] == [bool(record["consent"]) for record in accounts(home, "risky").values()]
+
+
 def test_accounts_without_consent(home: Path) -> None:
     """They are there, and not used."""
     record = {"type": "oauth", "access_token": "a", "refresh_token": "r", "label": "me"}

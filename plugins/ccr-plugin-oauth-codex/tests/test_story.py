@@ -163,14 +163,16 @@ class OpenAI(LoginService):
         return ANSWER
 
     def told(self) -> dict[str, str]:
-        """The windows of the plan."""
+        """The windows of the plan, and cookies of the gatekeeper and of others."""
+        visit = f"visit-{len(self.sent)}-very-secret"
+        self.secrets.add(visit)
         return {
             "x-codex-primary-used-percent": "40.5",
             "x-codex-primary-window-minutes": "300",
             "x-codex-primary-reset-at": "1800000000",
             "x-codex-secondary-used-percent": "7",
             "x-codex-secondary-window-minutes": "10080",
-            "set-cookie": f"__cf_bm=visit-{len(self.sent)}; path=/; Secure, session=mine; HttpOnly",
+            "set-cookie": f"__cf_bm={visit}; path=/; Secure, session=mine; HttpOnly",
         }
 
     def limited(self, seconds: float) -> Any:
@@ -211,7 +213,9 @@ def test_the_whole_story(tmp_path: Path, openai: OpenAI) -> None:
     assert "" == sent.json["instructions"]
     assert {"type": "message", "role": "developer"}.items() <= sent.json["input"][0].items()
     # The gatekeeper's cookie comes back, and no other.
-    assert [None, "__cf_bm=visit-1", "__cf_bm=visit-2"] == [hit.headers.get("cookie") for hit in openai.sent[:3]]
+    assert [None, "__cf_bm=visit-1-very-secret", "__cf_bm=visit-2-very-secret"] == [
+        hit.headers.get("cookie") for hit in openai.sent[:3]
+    ]
     # Signing out has ended the refresh token at the vendor too.
     assert {} == openai.refresh
     texts = "".join(story.texts)

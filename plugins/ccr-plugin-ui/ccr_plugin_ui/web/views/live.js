@@ -1,86 +1,83 @@
 // Rows of requests that follow what happens: the newest page once, then what is new or has changed, every second.
-import { api, query } from '../api.js'
-import { badge, h, money, poll, seconds, short, table, when, clock } from '../dom.js'
-import { known, t } from '../i18n.js'
-
+import { api, badge, clock, enc, h, known, LIVE, money, poll, query, seconds, short, t, table, when } from '../kit.js'
 export const STATES = { running: 'info', done: 'ok', failed: 'bad', left: 'warn', lost: 'warn' }
 
-export const stateBadge = row => badge(row.state === 'done' || row.state === 'failed' ? `${row.status ?? ''} ${row.state === 'done' ? t('state.done') : t('state.failed')}`.trim() : t(`state.${row.state}`), STATES[row.state] ?? '')
+export const stateBadge = row => badge([row.state === 'failed' || row.state === 'done' ? row.status : '', row.state === 'done' && row.status ? '' : t(`state.${row.state}`)].filter(Boolean).join(' '), STATES[row.state] ?? '')
 
 export const route = row => row.model ? h('span.route', h('span.muted', row.provider), h('span.sep', { 'aria-hidden': 'true' }, '/'), h('strong', row.model)) : h('span.muted', t('requests.no-route'))
 const last = path => path ? path.replace(/\/+$/, '').split(/[\\/]/).at(-1) : null
 
 export const columns = now => [
-  { title: t('col.time'), cell: row => h('a.when', { href: `#/requests/${encodeURIComponent(row.id)}`, 'aria-label': `${clock(row.at)} ${row.model ?? row.requested ?? ''}` }, when(row.at)), class: 'time' },
-  { title: t('col.state'), cell: stateBadge, class: 'state' },
-  { title: t('col.route'), cell: row => h('div', route(row), row.error ? h('div.why.bad', row.error.message) : row.why ? h('div.why', row.why) : null), class: 'main' },
-  { title: t('col.scenario'), cell: row => row.scenario ? badge(known(`scenario.${row.scenario}`, row.scenario)) : '' },
-  { title: t('col.where'), cell: row => h('div', last(row.project) ?? h('span.muted', '–'), row.agent_type || row.agent_id ? h('div.why', row.agent_type ?? row.agent_id) : null) },
-  { title: t('col.tokens'), cell: row => h('span.nowrap', `${short(total(row.tokens))} → ${short(row.tokens?.output)}`), class: 'num' },
-  { title: t('col.first'), cell: row => seconds(row.first), class: 'num' },
-  { title: t('col.duration'), cell: row => row.state === 'running' ? h('span.ticking', { data: { at: row.at } }, seconds(Math.max(0, now() - row.at))) : seconds(row.duration), class: 'num' },
-  { title: t('col.speed'), cell: row => row.tokens_per_second ? row.tokens_per_second.toFixed(0) : '–', class: 'num' },
-  { title: t('col.cost'), cell: row => row.state === 'running' ? '–' : money(row.cost), class: 'num' },
+ { title: t('col.time'), cell: row => h('a.when', { href: `#/requests/${enc(row.id)}`, 'aria-label': `${clock(row.at)} ${row.model ?? row.requested ?? ''}` }, when(row.at)), class: 'time' },
+ { title: t('col.state'), cell: stateBadge, class: 'state' },
+ { title: t('col.route'), cell: row => h('div', route(row), row.error ? h('div.why.bad', row.error.message) : row.why ? h('div.why', row.why) : null), class: 'main' },
+ { title: t('col.scenario'), cell: row => row.scenario ? badge(known(`scenario.${row.scenario}`, row.scenario)) : '' },
+ { title: t('col.where'), cell: row => h('div', last(row.project) ?? h('span.muted', '–'), row.agent_type || row.agent_id ? h('div.why', row.agent_type ?? row.agent_id) : null) },
+ { title: t('col.tokens'), cell: row => h('span.nowrap', `${short(total(row.tokens))} → ${short(row.tokens?.output)}`), class: 'num' },
+ { title: t('col.first'), cell: row => seconds(row.first), class: 'num' },
+ { title: t('col.duration'), cell: row => row.state === 'running' ? h('span.ticking', { data: { at: row.at } }, seconds(Math.max(0, now() - row.at))) : seconds(row.duration), class: 'num' },
+ { title: t('col.speed'), cell: row => row.tokens_per_second ? row.tokens_per_second.toFixed(0) : '–', class: 'num' },
+ { title: t('col.cost'), cell: row => row.state === 'running' ? '–' : money(row.cost), class: 'num' },
 ]
 
 export const total = tokens => !tokens || tokens.input === null && tokens.counted === null ? null
-  : tokens.input === null || tokens.input === undefined ? tokens.counted : tokens.input + (tokens.cache_read ?? 0) + (tokens.cache_write ?? 0)
+ : tokens.input == null ? tokens.counted : tokens.input + (tokens.cache_read ?? 0) + (tokens.cache_write ?? 0)
 
 /** A table of requests in `box`. `filters` are parameters of the API; `limit` rows are kept while following. */
 export class Live {
-  constructor(box, { filters = {}, limit = 50, signal, follow = true, caption }) {
-    Object.assign(this, { box, filters, limit, signal, follow, caption, rows: [], before: null, cursor: null, extra: 0 })
-    this.say = h('div.sr', { 'aria-live': 'polite' })
-    this.onrows = () => {}
-  }
+ constructor(box, { filters = {}, limit = 50, signal, follow = true, caption }) {
+  Object.assign(this, { box, filters, limit, signal, follow, caption, rows: [], before: null, cursor: null, extra: 0 })
+  this.say = h('div.sr', LIVE)
+  this.onrows = () => {}
+ }
 
-  async start() {
-    const answer = await api.get(`/api/history/requests${query({ ...this.filters, limit: this.limit })}`, { signal: this.signal })
-    this.rows = answer.requests
-    this.before = answer.before
-    this.cursor = answer.after
-    this.draw()
-    if (this.follow) poll(() => this.next(), 1000, this.signal)
-  }
+ async start() {
+  const answer = await api.get(`/api/history/requests${query({ ...this.filters, limit: this.limit })}`, { signal: this.signal })
+  this.rows = answer.requests
+  this.before = answer.before
+  this.cursor = answer.after
+  this.draw()
+  poll(() => this.next(), 1000, this.signal)
+ }
 
-  async next() {
-    if (!this.cursor) return
-    const answer = await api.get(`/api/history/requests${query({ ...this.filters, after: this.cursor, limit: 200 })}`, { signal: this.signal })
-    this.cursor = answer.after ?? this.cursor
-    const fresh = answer.requests.filter(row => !this.rows.some(old => old.id === row.id))
-    if (answer.requests.length) {
-      const changed = new Map(answer.requests.map(row => [row.id, row]))
-      this.rows = [...this.rows.map(row => changed.get(row.id) ?? row), ...fresh].sort((a, b) => b.at - a.at)
-      if (this.rows.length > this.limit + this.extra) this.rows.length = this.limit + this.extra
-      this.draw(new Set(fresh.map(row => row.id)))
-      if (fresh.length) this.say.textContent = t('requests.new', { n: fresh.length })
-    } else this.tick()
-  }
+ async next() {
+  if (!this.follow) return
+  const answer = await api.get(`/api/history/requests${query({ ...this.filters, after: this.cursor, limit: 200 })}`, { signal: this.signal })
+  this.cursor = answer.after ?? this.cursor
+  const fresh = answer.requests.filter(row => !this.rows.some(old => old.id === row.id))
+  if (answer.requests.length) {
+   const changed = new Map(answer.requests.map(row => [row.id, row]))
+   this.rows = [...this.rows.map(row => changed.get(row.id) ?? row), ...fresh].sort((a, b) => b.at - a.at)
+   if (this.rows.length > this.limit + this.extra) this.rows.length = this.limit + this.extra
+   this.draw(new Set(fresh.map(row => row.id)))
+   if (fresh.length) this.say.textContent = t('requests.new', { n: fresh.length })
+  } else this.tick()
+ }
 
-  async older() {
-    const answer = await api.get(`/api/history/requests${query({ ...this.filters, before: this.before, limit: this.limit })}`, { signal: this.signal })
-    const have = new Set(this.rows.map(row => row.id))
-    this.rows.push(...answer.requests.filter(row => !have.has(row.id)))
-    this.before = answer.before
-    this.extra += answer.requests.length
-    this.draw()
-  }
+ async older() {
+  const answer = await api.get(`/api/history/requests${query({ ...this.filters, before: this.before, limit: this.limit })}`, { signal: this.signal })
+  const have = new Set(this.rows.map(row => row.id))
+  this.rows.push(...answer.requests.filter(row => !have.has(row.id)))
+  this.before = answer.before
+  this.extra += answer.requests.length
+  this.draw()
+ }
 
-  tick() {
-    const now = Date.now() / 1000
-    for (const cell of this.box.querySelectorAll('.ticking')) cell.textContent = seconds(Math.max(0, now - Number(cell.dataset.at)))
-  }
+ tick() {
+  const now = Date.now() / 1000
+  for (const cell of this.box.querySelectorAll('.ticking')) cell.textContent = seconds(Math.max(0, now - Number(cell.dataset.at)))
+ }
 
-  draw(fresh = new Set()) {
-    const now = () => Date.now() / 1000
-    const focus = this.box.contains(document.activeElement) ? document.activeElement.closest('tr')?.dataset.id : null
-    const scroll = this.box.querySelector('.table-box')?.scrollLeft ?? 0
-    const body = table(this.caption, columns(now), this.rows, { rowProps: row => ({ data: { id: row.id, state: row.state, fresh: fresh.has(row.id) ? 'yes' : 'no' },
-      onclick: event => { if (!event.target.closest('a,button') && !getSelection().toString()) location.hash = `#/requests/${encodeURIComponent(row.id)}` } }) })
-    body.classList.add('cards', 'clickable')
-    this.box.replaceChildren(this.rows.length ? body : h('div.empty', h('p', t('requests.none'))), this.say)
-    body.scrollLeft = scroll
-    if (focus) this.box.querySelector(`tr[data-id="${CSS.escape(focus)}"] a`)?.focus()
-    this.onrows(this)
-  }
+ draw(fresh = new Set()) {
+  const now = () => Date.now() / 1000
+  const focus = this.box.contains(document.activeElement) ? document.activeElement.closest('tr')?.dataset.id : null
+  const scroll = this.box.querySelector('.table-box')?.scrollLeft ?? 0
+  const body = table(this.caption, columns(now), this.rows, { rowProps: row => ({ data: { id: row.id, state: row.state, fresh: fresh.has(row.id) ? 'yes' : 'no' },
+   onclick: event => { if (!event.target.closest('a,button') && !getSelection().toString()) location.hash = `#/requests/${enc(row.id)}` } }) })
+  body.classList.add('cards', 'clickable')
+  this.box.replaceChildren(this.rows.length ? body : h('div.empty', h('p', t('requests.none'))), this.say)
+  body.scrollLeft = scroll
+  if (focus) this.box.querySelector(`tr[data-id="${CSS.escape(focus)}"] a`)?.focus()
+  this.onrows(this)
+ }
 }

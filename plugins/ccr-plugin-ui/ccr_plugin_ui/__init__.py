@@ -16,7 +16,7 @@ from ccr_core import PageSpec, Running, hookimpl
 def _site(options: Any, router: Running) -> Any:
     from ccr_plugin_ui.site import Site
 
-    return Site()
+    return Site(router)
 
 
 @hookimpl

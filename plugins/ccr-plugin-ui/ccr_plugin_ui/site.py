@@ -6,17 +6,21 @@ Rules of this module:
   it and never joined to a folder, so there is no way out of it;
 * every answer has the policy that lets the page load scripts, styles and data from this router only;
 * files are kept in memory (they are small) and have an entity tag, so a browser asks each time and is told "unchanged";
-  an upgraded router can never be mixed with an old page.
+  an upgraded router can never be mixed with an old page;
+* below ``pages/<name>/`` are the files that other plugins bring for their pages, each out of its own folder only, read
+  anew each time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+from ccr_core import Running
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,6 +40,8 @@ TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".json": "application/json",
 }
 """What is served; a file of another kind in the folder is not."""
 
@@ -51,24 +57,41 @@ class Asset:
 
 def read(folder: Path = WEB) -> dict[str, Asset]:
     """Every file of the page by its path below the page's address; ``index.html`` is also the empty path."""
-    assets = {}
-    for file in sorted(folder.rglob("*")):
-        kind = TYPES.get(file.suffix)
-        if kind is not None and file.is_file():
-            content = file.read_bytes()
-            tag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
-            assets[file.relative_to(folder).as_posix()] = Asset(content, kind, tag)
+    assets = {name: load(file) for name, file in files(folder)}
     assets[""] = assets["index.html"]
     return assets
 
 
-class Site:
-    """The page as an ASGI application below the path ``base``."""
+def files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The files in ``folder`` that may be served, with their paths in it; nothing that a link leads to elsewhere."""
+    root = folder.resolve()
+    for file in sorted(root.rglob("*")):
+        if file.suffix in TYPES and file.is_file() and file.resolve().is_relative_to(root):
+            yield file.relative_to(root).as_posix(), file
 
-    def __init__(self, base: str = "/ui", folder: Path = WEB) -> None:
+
+def load(file: Path) -> Asset:
+    """A file as it is sent."""
+    content = file.read_bytes()
+    return Asset(content, TYPES[file.suffix], f'"{hashlib.sha256(content).hexdigest()[:24]}"')
+
+
+class Site:
+    """The page as an ASGI application below the path ``base``; ``router`` knows the pages of other plugins."""
+
+    def __init__(self, router: Running | None = None, base: str = "/ui", folder: Path = WEB) -> None:
+        self._router = router
         self._base = base
         self._folder = folder
         self._assets: Mapping[str, Asset] | None = None
+
+    def _of_plugin(self, path: str) -> Asset | None:
+        """A file that another plugin brings: ``<page>/<path in its folder>``."""
+        name, _, wanted = path.partition("/")
+        for page in self._router.pages() if self._router is not None else ():
+            if page.spec.name == name and page.spec.files:
+                return next((load(file) for known, file in files(Path(page.spec.files)) if known == wanted), None)
+        return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request for a file."""
@@ -88,7 +111,8 @@ class Site:
             return _plain(308, b"", (b"location", f"{self._base}/".encode()))
         if self._assets is None:
             self._assets = read(self._folder)
-        asset = self._assets.get(path.removeprefix(f"{self._base}/"))
+        inner = path.removeprefix(f"{self._base}/")
+        asset = self._of_plugin(inner[6:]) if inner.startswith("pages/") else self._assets.get(inner)
         if asset is None or not path.startswith(f"{self._base}/"):
             return _plain(404, b"there is no such page\n")
         tag = asset.tag.encode()

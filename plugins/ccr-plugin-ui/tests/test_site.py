@@ -7,10 +7,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import attrs
 import ccr_plugin_ui
 import pytest
 from ccr_plugin_ui.site import POLICY, TYPES, WEB, Site, read
+
+from ccr_core import PageSpec
 
 BUDGET = 200 * 1024
 NODE = shutil.which("node") or ""
@@ -124,6 +128,52 @@ def test_other_methods_are_refused(method: str) -> None:
     status, headers, _ = get("/ui/", method)
 
     assert (405, "GET, HEAD") == (status, headers["allow"])
+
+
+@attrs.frozen
+class Offered:
+    """A page of another plugin, as the router tells of it."""
+
+    spec: PageSpec
+
+
+class Router:
+    """A router in which one more plugin has a page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def pages(self) -> list[Any]:
+        """Two pages, one of them with files."""
+        return [Offered(PageSpec(name="ui")), Offered(PageSpec(name="weather", files=str(self.folder)))]
+
+
+def test_files_of_other_plugins(tmp_path: Path) -> None:
+    """They are served from the folder that the plugin names, and from nowhere else."""
+    folder = tmp_path / "weather"
+    (folder / "inner").mkdir(parents=True)
+    for path in (folder / "index.js", folder / "inner" / "more.css", folder / "secret.py", tmp_path / "outside.js"):
+        path.write_text(path.name)
+    (folder / "link.js").symlink_to(tmp_path / "outside.js")
+    site = Site(Router(folder))  # type: ignore[arg-type]
+
+    asked = {
+        path: site.answer("GET", f"/ui/pages/{path}", {}) for path in ("weather/index.js", "weather/inner/more.css")
+    }
+    assert {"weather/index.js": b"index.js", "weather/inner/more.css": b"more.css"} == {
+        path: content for path, (_, _, content) in asked.items()
+    }
+    assert POLICY.encode() == dict(asked["weather/index.js"][1])[b"content-security-policy"]
+    wrong = (
+        "weather/secret.py",
+        "weather/link.js",
+        "weather/../outside.js",
+        "weather/",
+        "weather",
+        "ui/index.html",
+        "",
+    )
+    assert {404} == {site.answer("GET", f"/ui/pages/{path}", {})[0] for path in wrong}
 
 
 def test_only_known_kinds_are_in_the_folder() -> None:

@@ -16,7 +16,7 @@ from ccr_plugin_ui.site import POLICY, TYPES, WEB, Site, read
 
 from ccr_core import PageSpec
 
-BUDGET = 200 * 1024
+BUDGET = 200_000
 NODE = shutil.which("node") or ""
 FILES = sorted(path for path in WEB.rglob("*") if path.is_file())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]

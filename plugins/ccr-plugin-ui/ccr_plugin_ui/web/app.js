@@ -1,5 +1,5 @@
 // The frame of the page: navigation, sign-in, messages; it loads one page at a time.
-import { api, ApiError, button, confirm, dialog, enc, events, failure, field, h, icon, iconButton, input, lang, LANGUAGES, loading, put, session, t, toast, unsaved } from './kit.js'
+import { api, ApiError, button, byId, confirm, dialog, enc, events, failure, field, h, icon, iconButton, input, lang, LANGUAGES, loading, put, session, t, toast, unsaved } from './kit.js'
 const GROUPS = [
  ['nav.watch', ['overview', 'requests', 'logs']],
  ['nav.configure', ['providers', 'routing', 'transformers', 'presets', 'statusline', 'settings', 'raw']],
@@ -36,9 +36,9 @@ function frame() {
 }
 
 function openSide(open) {
- const side = document.getElementById('side')
+ const side = byId('side')
  side.dataset.open = open ? 'yes' : 'no'
- document.getElementById('opener').setAttribute('aria-expanded', String(open))
+ byId('opener').setAttribute('aria-expanded', String(open))
  if (open) side.querySelector('a')?.focus()
 }
 
@@ -47,9 +47,9 @@ const logo = () => h('img.logo', { src: 'icon.svg', alt: '', width: 26, height: 
 function nav() {
  const here = parse(location.hash).name
  const item = (href, name, text) => h('li', h('a', { href, 'aria-current': href === `#/${here}` || href === `#/page/${parse(location.hash).params[0]}` && here === 'page' ? 'page' : null }, icon(name), h('span', text)))
- put(document.getElementById('side'),
+ put(byId('side'),
   h('a.brand', { href: '#/overview' }, logo(), h('span', 'ccr'), version ? h('small', version) : null),
-  h('nav', { 'aria-label': t('nav.label') }, [...GROUPS, ...(extra.length ? [['nav.more', extra]] : [])].map(([title, names]) => [
+  h('nav', { label: t('nav.label') }, [...GROUPS, ...(extra.length ? [['nav.more', extra]] : [])].map(([title, names]) => [
    h('h2', t(title)), h('ul', names.map(name => typeof name === 'string' ? item(`#/${name}`, name, t(`nav.${name}`)) : item(`#/page/${enc(name.name)}`, 'page', name.title))),
   ])),
   h('div.side-foot', themePicker(), languagePicker(),
@@ -108,7 +108,7 @@ function signInForm(done, note) {
    await open({ token: token.trim() })
    done()
   } catch (error) {
-   problem.textContent = error.status === 429 ? t('session.slow') : error.message
+   problem.textContent = error.message
   }
  } },
  note ? h('p.notice.warn', { role: 'status' }, note) : null,
@@ -122,7 +122,7 @@ function signIn(note) {
  shownHash = null
  document.body.dataset.signedIn = 'no'
  document.title = `${t('session.title')} · ccr`
- const main = document.getElementById('main')
+ const main = byId('main')
  put(main, h('div.gate', h('div.card', h('h1', { tabindex: '-1' }, logo(), t('session.title')), signInForm(() => show(true), note))))
  main.querySelector('h1').focus()
  nav()
@@ -136,8 +136,8 @@ events.addEventListener('signed-out', () => {
   document.querySelector('dialog:last-of-type').dataset.signIn = 'yes'
  }
 })
-events.addEventListener('offline', () => { document.getElementById('offline').hidden = false })
-events.addEventListener('online', () => { document.getElementById('offline').hidden = true })
+events.addEventListener('offline', () => { byId('offline').hidden = false })
+events.addEventListener('online', () => { byId('offline').hidden = true })
 
 // --- pages
 
@@ -158,14 +158,14 @@ async function show(again = false) {
  openSide(false)
  const controller = current = new AbortController()
  const { name, params, query } = parse(location.hash)
- const main = document.getElementById('main')
+ const main = byId('main')
  const root = h('div.page')
  const here = name === 'page' ? extra.find(it => it.name === params[0]) : null
  const page = { get: path => api.get(path, { signal: controller.signal }), root, params, query, signal: controller.signal, api, t, again: () => show(true), go: hash => { location.hash = hash },
   draw: (head, ...kids) => put(root, page.head(...head), kids),
   head(title, text, ...actions) {
    document.title = `${title} · ccr`
-   document.getElementById('where').textContent = title
+   byId('where').textContent = title
    return h('header.page-head', h('div', h('h1', { tabindex: '-1' }, title), text ? h('p.lead', text) : null), actions.length ? h('div.actions', actions) : null)
   } }
  nav()
@@ -189,9 +189,7 @@ async function show(again = false) {
 async function third(page, about) {
  const place = h('div')
  put(page.root, page.head(about.title), place)
- const script = new URL(about.script, location.href)
- if (script.origin !== location.origin) throw new Error(t('page.foreign'))
- const module = await import(script.href)
+ const module = await import(about.script)
  await module.default(place, { api, t, signal: page.signal })
 }
 

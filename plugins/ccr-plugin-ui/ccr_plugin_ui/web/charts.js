@@ -1,4 +1,4 @@
-// Plots, drawn as SVG out of elements; each has the same figures as a table for those who cannot see it.
+// Plots as SVG; each has its figures as a table, too.
 import { h, s, uid } from './dom.js'
 import { t } from './i18n.js'
 

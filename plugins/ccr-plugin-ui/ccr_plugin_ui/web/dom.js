@@ -1,4 +1,4 @@
-// Building the page: elements, icons, numbers as people read them, dialogs, messages. No markup is ever parsed.
+// Elements, icons, numbers as people read them, dialogs, messages. No markup is ever parsed.
 import { t, lang } from './i18n.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
@@ -9,6 +9,7 @@ function fill(element, props, kids) {
   if (value == null || value === false && !AS_PROPERTY.has(key)) continue
   if (key.startsWith('on')) element.addEventListener(key.slice(2), value)
   else if (key === 'data') Object.assign(element.dataset, value)
+  else if (key === 'label') element.setAttribute('aria-label', value)
   else if (AS_PROPERTY.has(key)) element[key] = value
   else element.setAttribute(key, value === true ? '' : value)
  }
@@ -49,6 +50,9 @@ export function put(element, ...kids) {
 }
 
 export const enc = encodeURIComponent
+export const dump = JSON.stringify
+export const clone = value => structuredClone(value)
+export const byId = id => document.getElementById(id)
 let serial = 0
 export const uid = (prefix = 'x') => `${prefix}-${++serial}`
 
@@ -72,7 +76,7 @@ const ICONS = {
  play: 'M7 4l12 8-12 8z', out: 'M10 4H5v16h5M20 12H10m6-4 4 4-4 4',
 }
 
-/** One of the line drawings above; decoration only, so it is hidden from screen readers. */
+/** A line drawing; decoration only, so it is hidden from screen readers. */
 export const icon = name => s('svg', { class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true', focusable: 'false' },
  s('path', { d: ICONS[name] || ICONS.page }))
 
@@ -90,8 +94,7 @@ export function seconds(value) {
  if (value < 1) return `${Math.round(value * 1000)} ms`
  if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`
  if (value < 3600) return `${Math.floor(value / 60)}m ${Math.round(value % 60)}s`
- if (value < 172800) return `${Math.floor(value / 3600)}h ${Math.round(value % 3600 / 60)}m`
- return `${Math.floor(value / 86400)}d ${Math.round(value % 86400 / 3600)}h`
+ return `${Math.floor(value / 3600)}h ${Math.round(value % 3600 / 60)}m`
 }
 export function money(value) {
  if (value == null) return t('unknown')
@@ -114,11 +117,11 @@ export const LIVE = { 'aria-live': 'polite' }
 export const empty = (text, ...more) => h('div.empty', h('p', text), ...more)
 export const loading = () => h('div.loading', { role: 'status' }, h('span.spin', { 'aria-hidden': 'true' }), t('loading'))
 export const iconButton = (name, label, onclick, more = {}) =>
- h('button.icon-button', { type: 'button', 'aria-label': label, title: label, onclick, ...more }, icon(name))
+ h('button.icon-button', { type: 'button', label: label, title: label, onclick, ...more }, icon(name))
 export const button = (label, onclick, kind = '', more = {}) => h(`button${kind && '.' + kind}`, { type: 'button', onclick, ...more }, label)
 export const linkButton = (label, href, kind = '') => h(`a.button${kind && '.' + kind}`, { href }, label)
 export const code = text => h('code', text)
-export const json = value => h('pre.code', { tabindex: '0' }, typeof value === 'string' ? value : JSON.stringify(value, null, 2))
+export const json = value => h('pre.code', { tabindex: '0' }, typeof value === 'string' ? value : dump(value, null, 2))
 
 /** A card: a section with its heading, and what belongs beside the heading. */
 export const card = (title, actions, ...kids) => {
@@ -134,9 +137,9 @@ export function failure(error, again) {
   again ? button(t('again'), again) : null))
 }
 
-/** A short message that goes away; read aloud by screen readers. Failures stay until they are closed. */
+/** A short message, read aloud by screen readers; failures stay until they are closed. */
 export function toast(text, kind = 'ok') {
- const area = document.getElementById('toasts')
+ const area = byId('toasts')
  const close = () => message.remove()
  const message = h(`div.toast.${kind}`, h('span', text), iconButton('x', t('close'), close))
  area.append(message)
@@ -171,11 +174,11 @@ export async function copy(text) {
   await navigator.clipboard.writeText(text)
   toast(t('copied'))
  } catch {
-  dialog(t('copy.by-hand'), () => h('textarea.mono', { rows: 8, readOnly: true, value: text, 'aria-label': t('copy.by-hand') }))
+  dialog(t('copy.by-hand'), () => h('textarea.mono', { rows: 8, readOnly: true, value: text, label: t('copy.by-hand') }))
  }
 }
 
-/** Do something now and every `ms` until the page is left; not while the tab is hidden. Failures do not end it. */
+/** Do something now and every `ms` until the page is left, while the tab is seen. Failures do not end it. */
 export async function poll(task, ms, signal) {
  while (!signal.aborted) {
   if (!document.hidden) await task().catch(error => { if (!signal.aborted && error.status !== 0) console.info('ccr:', error.message) })
@@ -207,7 +210,7 @@ export const doing = task => event => busy(event.currentTarget, () => task(event
 
 /** A table that becomes a list of cards on a phone. `columns`: {title, cell(row), class}. */
 export function table(caption, columns, rows, { rowProps = () => ({}) } = {}) {
- return h('div.table-box', { role: 'region', 'aria-label': caption, tabindex: '0' }, h('table',
+ return h('div.table-box', { role: 'region', label: caption, tabindex: '0' }, h('table',
   h('caption.sr', caption),
   h('thead', h('tr', columns.map(column => h(`th${column.class ? '.' + column.class : ''}`, { scope: 'col' }, column.title)))),
   h('tbody', rows.map(row => h('tr', rowProps(row), columns.map(column =>
@@ -218,5 +221,5 @@ export function table(caption, columns, rows, { rowProps = () => ({}) } = {}) {
 export const facts = values => h('dl.facts', Object.entries(values).map(([name, value]) => h('div', h('dt', name), h('dd.break', value ?? '–'))))
 export const tile = (label, value, note, kind = '') => h(`div.tile${kind && '.' + kind}`, { role: 'listitem' }, h('div.label', label), h('div.value', value), note ? h('div.note', note) : null)
 
-export const tabs = (label, items, current) => h('nav', { class: 'tabs', 'aria-label': label }, items.map(([href, text, key]) =>
+export const tabs = (label, items, current) => h('nav', { class: 'tabs', label: label }, items.map(([href, text, key]) =>
  h('a', { href, 'aria-current': key === current ? 'page' : null }, text)))

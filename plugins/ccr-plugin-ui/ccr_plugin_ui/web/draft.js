@@ -4,15 +4,15 @@
 // that was read. If somebody else has saved in the meantime (409), the person sees what they changed and what was
 // about to be saved, and chooses; entries of lists are found again by their name, never by a position that moved.
 import { api } from './api.js'
-import { button, code, confirm, dialog, h, put, toast } from './dom.js'
+import { button, clone, code, confirm, dialog, dump, h, put, toast } from './dom.js'
 import { t } from './i18n.js'
 
-export const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
+export const same = (a, b) => dump(a) === dump(b)
 const isTable = value => value !== null && typeof value === 'object' && !Array.isArray(value)
 
 /** A path as the server writes it: Providers[0].transformer["gpt-4.1"]. */
 export const pathText = path => path.reduce((text, key) => typeof key === 'number' ? `${text}[${key}]`
- : /^[\w$@/-]+$/.test(key) ? (text ? `${text}.${key}` : key) : `${text}[${JSON.stringify(key)}]`, '')
+ : /^[\w$@/-]+$/.test(key) ? (text ? `${text}.${key}` : key) : `${text}[${dump(key)}]`, '')
 
 export const at = (value, path) => path.reduce((inner, key) => inner?.[key], value)
 
@@ -41,7 +41,7 @@ export function diff(before, after, path = []) {
  return [{ op: 'set', path, value: after }]
 }
 
-const identity = item => isTable(item) ? item.name ?? item.path ?? JSON.stringify(item) : JSON.stringify(item)
+const identity = item => isTable(item) ? item.name ?? item.path ?? dump(item) : dump(item)
 
 /** Where a path of `base` leads in `fresh`, which may have other places in its lists; null if it is not there. */
 export function moved(path, base, fresh) {
@@ -62,7 +62,7 @@ export function moved(path, base, fresh) {
 
 const shown = value => {
  if (value === undefined) return t('conflict.absent')
- const text = typeof value === 'string' ? value : JSON.stringify(value)
+ const text = typeof value === 'string' ? value : dump(value)
  return text.length > 160 ? `${text.slice(0, 160)}…` : text
 }
 
@@ -86,15 +86,14 @@ function ask(theirs, mine, base, lost) {
 }
 
 /** What the person is told about a change that was written. */
-export function tellSaved(answer) {
- if (answer.applied === false) toast(t('saved.not-applied', { reason: answer.reason || '' }), 'bad')
- else toast(t('saved'))
- for (const warning of answer.warnings ?? []) toast(typeof warning === 'string' ? warning : warning.message ?? JSON.stringify(warning), 'warn')
+export function tellSaved({ applied, reason, warnings = [] }) {
+ toast(applied ? t('saved') : t('saved.not-applied', { reason }), applied ? 'ok' : 'bad')
+ for (const text of applied && reason ? [reason, ...warnings] : warnings) toast(text, 'warn')
 }
 
 /** The configuration as one page edits it. */
 export class Draft extends EventTarget {
- static async read(options) { return new Draft(await api.get('/api/config', options)) }
+ static async read(page) { return new Draft(await page.get('/api/config')) }
 
  constructor(answer) {
   super()
@@ -106,7 +105,7 @@ export class Draft extends EventTarget {
   this.info = answer
   this.version = answer.version
   this.base = answer.config
-  this.doc = structuredClone(this.base)
+  this.doc = clone(this.base)
   this.problems = []
  }
 
@@ -122,7 +121,7 @@ export class Draft extends EventTarget {
  get changes() { return diff(this.base, this.doc) }
  get dirty() { return !same(this.base, this.doc) }
  reset() {
-  this.doc = structuredClone(this.base)
+  this.doc = clone(this.base)
   this.problems = []
   this.touch()
  }
@@ -170,8 +169,8 @@ export async function accepting(send) {
  }
 }
 
-/** Send something that has a version, other than a draft: `send({version, …})`; `mine` is what it changes, by path, in words
- * of the document. On a conflict the person decides; true if it was written. */
+/** Send something else with a version: `sendIt({version, …})`; `mine` is what it changes in the document. On a conflict the
+ * person decides; true if it was written. */
 export async function guarded(base, mine, sendIt) {
  try {
   tellSaved(await accepting(more => sendIt({ version: base.version, ...more })))
@@ -190,7 +189,7 @@ export async function guarded(base, mine, sendIt) {
 // --- leaving with unsaved changes
 
 const open = new Set()
-/** Something may be unsaved until `signal` aborts: `isDirty` is asked when somebody wants to leave. */
+/** Until `signal` aborts `isDirty` is asked when somebody wants to leave. */
 export function guard(isDirty, signal) {
  open.add(isDirty)
  signal.addEventListener('abort', () => open.delete(isDirty), { once: true })
@@ -198,7 +197,7 @@ export function guard(isDirty, signal) {
 export const unsaved = () => [...open].some(isDirty => isDirty())
 addEventListener('beforeunload', event => { if (unsaved()) event.preventDefault() })
 
-/** The bar at the foot of a page with unsaved changes: how many, which, save, discard; problems at their fields. */
+/** The bar at the foot of a page with unsaved changes. */
 export function saveBar(draft, page, rerender) {
  const summary = h('div.problems', { role: 'alert', tabindex: '-1' })
  const details = h('details', h('summary', t('changes.show')))
@@ -212,7 +211,7 @@ export function saveBar(draft, page, rerender) {
   }
   save.disabled = false
  }, 'primary')
- const bar = h('div.save-bar', { role: 'region', 'aria-label': t('changes.title'), hidden: true }, summary,
+ const bar = h('div.save-bar', { role: 'region', label: t('changes.title'), hidden: true }, summary,
   h('div.save-row', h('div', label, details), h('div.actions', button(t('discard'), () => { draft.reset(); rerender() }), save)))
  const show = () => {
   const changes = draft.changes

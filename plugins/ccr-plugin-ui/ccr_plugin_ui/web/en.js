@@ -46,9 +46,6 @@ export default {
 "title":"No such page",
 "text":"The address names nothing here."
 },
-"page":{
-"foreign":"This page's script is not on this router"
-},
 "suggestions":"Suggestions",
 "language":{
 "":"Language",
@@ -104,8 +101,7 @@ export default {
 "hint":"The content of management.token in ccr's folder. It is not the APIKEY.",
 "ended":"Your session has ended.",
 "ended-unsaved":"Your session has ended. Sign in again; your changes are still there.",
-"old-link":"This link was used or is too old. Run ccr ui again.",
-"slow":"Too many attempts. Wait a minute."
+"old-link":"This link was used or is too old. Run ccr ui again."
 },
 "changes":{
 "title":"Unsaved changes",
@@ -171,9 +167,7 @@ export default {
 "first":"First event",
 "duration":"Duration",
 "speed":"t/s",
-"cost":"Cost",
-"plugin":"Plugin",
-"summary":"What it does"
+"cost":"Cost"
 },
 "state":{
 "running":"running",
@@ -350,8 +344,6 @@ export default {
 "more":"{n} more",
 "order":"order",
 "off":"off",
-"enable":"Switch on",
-"disable":"Switch off",
 "cooling":"cools down: {time}",
 "gone":"There is no provider of this name.",
 "test":"Test"
@@ -502,7 +494,6 @@ export default {
 "choose":"transformer",
 "empty":"No steps.",
 "options":"Options",
-"available":"Installed",
 "files":"Files of your own",
 "files.lead":"Python files, and their default options.",
 "files.none":"None.",
@@ -587,8 +578,6 @@ export default {
 "preview.hint":"Some icons need a Nerd Font in your terminal.",
 "enabled":"Show it in ccr code",
 "style":"Style",
-"new":"New style",
-"bad-name":"Letters, digits and hyphens only",
 "built-in":"This style is built in.",
 "copy":"Change a copy",
 "modules":"Modules",
@@ -612,11 +601,6 @@ export default {
 "network":"Network and limits",
 "failures":"Failures",
 "client":"Claude Code",
-"history":"History of requests",
-"history.text":"All that was written down about requests.",
-"history.clear":"Remove the history",
-"history.sure":"This cannot be undone.",
-"history.cleared":"Removed: {n}",
 "owner":"Set in the file itself, not here.",
 "beside":"Observers and tools"
 },

@@ -1,5 +1,5 @@
 // Fields: labels that belong to their inputs, pickers with search, lists that can be ordered, forms out of schemas.
-import { button, h, icon, iconButton, put, uid } from './dom.js'
+import { button, dump, h, icon, iconButton, put, uid } from './dom.js'
 import { known, t } from './i18n.js'
 
 /** A control with its label, hint and place for an error. */
@@ -40,7 +40,7 @@ export function secret(value, onchange, more = {}) {
 
 /** A text field with suggestions that can be searched; any text is allowed. `options`: {value, label, group, note}. */
 export function combo(value, options, onchange, more = {}) {
- const list = h('ul.options', { role: 'listbox', id: uid('list'), hidden: true, 'aria-label': more['aria-label'] ?? t('suggestions') })
+ const list = h('ul.options', { role: 'listbox', id: uid('list'), hidden: true, label: more.label ?? t('suggestions') })
  let active = -1
  let visible = []
  const close = () => { list.hidden = true; box.setAttribute('aria-expanded', 'false'); box.removeAttribute('aria-activedescendant'); active = -1 }
@@ -97,19 +97,19 @@ export function routePicker(value, models, onchange, label, more = {}) {
  const found = /^(.*,.*),\s*(none|minimal|low|medium|high|xhigh|max|budget:\d+)\s*$/.exec(value ?? '')
  let model = found ? found[1] : value ?? '', level = found ? found[2] : ''
  const tell = () => onchange(model && level ? `${model},${level}` : model)
- const select = h('select.level', { 'aria-label': `${label}: ${t('level')}`, onchange: () => { level = select.value; tell() } })
+ const select = h('select.level', { label: `${label}: ${t('level')}`, onchange: () => { level = select.value; tell() } })
  const fill = () => {
   const own = models.find(it => it.value === model)?.levels
   put(select, h('option', { value: '' }, t('level.auto')), [...new Set([...own?.length ? own : LEVELS, level])].filter(Boolean).map(it => h('option', { value: it }, it)))
   select.value = level
  }
  fill()
- return h('div.row', combo(model, modelOptions(models), text => { model = text; fill(); tell() }, { 'aria-label': label, placeholder: 'provider,model', ...more }), select)
+ return h('div.row', combo(model, modelOptions(models), text => { model = text; fill(); tell() }, { label, placeholder: 'provider,model', ...more }), select)
 }
 
 /** A list whose entries can be moved and removed with buttons. `render(item, place)` draws one. */
 export function sortable(items, render, onchange, { label, name = String } = {}) {
- const list = h('ol.sortable', { 'aria-label': label })
+ const list = h('ol.sortable', { label })
  const say = h('span.sr', { 'aria-live': 'polite' })
  const act = (kind, item, task, disabled) => iconButton(kind, t(`list.${kind}`, { name: name(item) }), task, { disabled })
  const draw = () => put(list, items.map((item, place) => h('li', h('div.grow', render(item, place)), h('div.actions',
@@ -131,7 +131,7 @@ export function sortable(items, render, onchange, { label, name = String } = {})
 
 /** Names as removable tags with a field to add more. */
 export function chips(items, onchange, { label, suggestions = [] } = {}) {
- const tags = h('ul.chips', { 'aria-label': label })
+ const tags = h('ul.chips', { label })
  const draw = () => put(tags, items.map((item, place) => h('li.chip', h('span', item),
   iconButton('x', t('list.x', { name: item }), () => { items.splice(place, 1); onchange(items); draw(); text.focus() }))))
  const commit = () => {
@@ -140,7 +140,7 @@ export function chips(items, onchange, { label, suggestions = [] } = {}) {
   onchange(items)
   draw()
  }
- const box = combo('', () => suggestions.filter(it => !items.includes(it)).map(value => ({ value })), () => {}, { 'aria-label': `${label}: ${t('add')}`, placeholder: t('chips.placeholder'), onchange: commit })
+ const box = combo('', () => suggestions.filter(it => !items.includes(it)).map(value => ({ value })), () => {}, { label: `${label}: ${t('add')}`, placeholder: t('chips.placeholder'), onchange: commit })
  const text = box.querySelector('input')
  text.addEventListener('keydown', event => { if (event.key === 'Enter') { event.preventDefault(); commit() } })
  draw()
@@ -149,7 +149,7 @@ export function chips(items, onchange, { label, suggestions = [] } = {}) {
 
 /** JSON in a text area: `onchange` gets the value whenever it can be parsed; what cannot be is marked at once. */
 export function jsonArea(value, onchange, more = {}) {
- const text = area(value === undefined ? '' : JSON.stringify(value, null, 2), () => {
+ const text = area(value === undefined ? '' : dump(value, null, 2), () => {
   let wrong = ''
   try { onchange(text.value.trim() ? JSON.parse(text.value) : undefined) } catch (error) { wrong = error.message }
   text.setCustomValidity(wrong)
@@ -160,14 +160,14 @@ export function jsonArea(value, onchange, more = {}) {
 
 /** Kinds of which a list is written as lines. */
 const LINES = ['string', 'integer', 'number', 'choice', 'route']
-const stated = value => value == null ? '' : typeof value === 'object' ? JSON.stringify(value) : value === true ? t('yes') : value === false ? t('no') : String(value)
+const stated = value => value == null ? '' : typeof value === 'object' ? dump(value) : value === true ? t('yes') : value === false ? t('no') : String(value)
 
 /** The control for a described value: {type, default, choices, items, required, secret, …}; `set(undefined)`: the default. */
 function control(option, value, set, models, more) {
  const { type, required } = option
  const standard = [['', required ? '' : t('options.default', { value: stated(option.default) || '–' })]]
  const choices = type === 'boolean' ? [[true, t('yes')], [false, t('no')]] : option.choices?.map(it => it?.label ? [it.value, it.label] : [it, String(it)])
- if (type === 'checks') return h('div.checks', { role: 'group', 'aria-label': option.name }, choices.map(([it, label]) => h('label', h('input', { type: 'checkbox', checked: value?.includes(it), onchange: event => {
+ if (type === 'checks') return h('div.checks', { role: 'group', label: option.name }, choices.map(([it, label]) => h('label', h('input', { type: 'checkbox', checked: value?.includes(it), onchange: event => {
   value = event.target.checked ? [...value ?? [], it] : value.filter(other => other !== it)
   set(value)
  } }), ' ', label)))
@@ -215,7 +215,7 @@ export function questionsForm(questions, given = {}, config = {}) {
  const element = h('div.options-form')
  const draw = () => put(element, questions.filter(visible).map(question => {
   const { id, type } = question
-  const asked = questions.some(it => it !== question && JSON.stringify([it.when, it.depends]).includes(`"${id}"`))
+  const asked = questions.some(it => it !== question && dump([it.when, it.depends]).includes(`"${id}"`))
   const option = { ...question, name: question.label || id, type: TYPES[type] ?? 'string', secret: type === 'password' || question.secret, choices: /select/.test(type) ? choices(question) : undefined }
   const set = value => {
    values[id] = value

@@ -46,9 +46,6 @@ export default {
 "title":"没有这个页面",
 "text":"该地址没有对应的内容。"
 },
-"page":{
-"foreign":"该页面的脚本不在本路由器上"
-},
 "suggestions":"建议",
 "language":{
 "":"语言",
@@ -104,8 +101,7 @@ export default {
 "hint":"ccr 文件夹中 management.token 的内容，不是 APIKEY。",
 "ended":"会话已结束。",
 "ended-unsaved":"会话已结束。请重新登录，您的更改仍在。",
-"old-link":"此链接已使用或已过期。请重新运行 ccr ui。",
-"slow":"尝试次数过多，请稍候一分钟。"
+"old-link":"此链接已使用或已过期。请重新运行 ccr ui。"
 },
 "changes":{
 "title":"未保存的更改",
@@ -171,9 +167,7 @@ export default {
 "first":"首个事件",
 "duration":"耗时",
 "speed":"令牌/秒",
-"cost":"费用",
-"plugin":"插件",
-"summary":"作用"
+"cost":"费用"
 },
 "state":{
 "running":"进行中",
@@ -350,8 +344,6 @@ export default {
 "more":"还有 {n} 个",
 "order":"顺序",
 "off":"已停用",
-"enable":"启用",
-"disable":"停用",
 "cooling":"冷却中：{time}",
 "gone":"没有此名称的提供商。",
 "test":"测试"
@@ -502,7 +494,6 @@ export default {
 "choose":"转换器",
 "empty":"没有步骤。",
 "options":"选项",
-"available":"已安装",
 "files":"自己的文件",
 "files.lead":"Python 文件及其默认选项。",
 "files.none":"没有。",
@@ -587,8 +578,6 @@ export default {
 "preview.hint":"部分图标需要终端使用 Nerd Font。",
 "enabled":"在 ccr code 中显示",
 "style":"样式",
-"new":"新样式",
-"bad-name":"只能使用字母、数字和连字符",
 "built-in":"这是内置样式。",
 "copy":"修改副本",
 "modules":"模块",
@@ -612,11 +601,6 @@ export default {
 "network":"网络与限制",
 "failures":"失败处理",
 "client":"Claude Code",
-"history":"请求历史",
-"history.text":"所有请求记录。",
-"history.clear":"删除历史",
-"history.sure":"此操作无法撤销。",
-"history.cleared":"已删除：{n}",
 "owner":"只能在文件中设置。",
 "beside":"观察器与工具"
 },

@@ -1,4 +1,4 @@
-// Rows of requests that follow what happens: the newest page once, then what is new or has changed, every second.
+// Rows of requests: the newest page once, then every second what is new or has changed.
 import { api, badge, clock, enc, h, known, LIVE, money, poll, query, seconds, short, t, table, when } from '../kit.js'
 export const STATES = { running: 'info', done: 'ok', failed: 'bad', left: 'warn', lost: 'warn' }
 
@@ -8,7 +8,7 @@ export const route = row => row.model ? h('span.route', h('span.muted', row.prov
 const last = path => path ? path.replace(/\/+$/, '').split(/[\\/]/).at(-1) : null
 
 export const columns = now => [
- { title: t('col.time'), cell: row => h('a.when', { href: `#/requests/${enc(row.id)}`, 'aria-label': `${clock(row.at)} ${row.model ?? row.requested ?? ''}` }, when(row.at)), class: 'time' },
+ { title: t('col.time'), cell: row => h('a.when', { href: `#/requests/${enc(row.id)}`, label: `${clock(row.at)} ${row.model ?? row.requested ?? ''}` }, when(row.at)), class: 'time' },
  { title: t('col.state'), cell: stateBadge, class: 'state' },
  { title: t('col.route'), cell: row => h('div', route(row), row.error ? h('div.why.bad', row.error.message) : row.why ? h('div.why', row.why) : null), class: 'main' },
  { title: t('col.scenario'), cell: row => row.scenario ? badge(known(`scenario.${row.scenario}`, row.scenario)) : '' },
@@ -49,7 +49,7 @@ export class Live {
    const changed = new Map(answer.requests.map(row => [row.id, row]))
    this.rows = [...this.rows.map(row => changed.get(row.id) ?? row), ...fresh].sort((a, b) => b.at - a.at)
    if (this.rows.length > this.limit + this.extra) this.rows.length = this.limit + this.extra
-   this.draw(new Set(fresh.map(row => row.id)))
+   this.draw()
    if (fresh.length) this.say.textContent = t('requests.new', { n: fresh.length })
   } else this.tick()
  }
@@ -68,11 +68,11 @@ export class Live {
   for (const cell of this.box.querySelectorAll('.ticking')) cell.textContent = seconds(Math.max(0, now - Number(cell.dataset.at)))
  }
 
- draw(fresh = new Set()) {
+ draw() {
   const now = () => Date.now() / 1000
   const focus = this.box.contains(document.activeElement) ? document.activeElement.closest('tr')?.dataset.id : null
   const scroll = this.box.querySelector('.table-box')?.scrollLeft ?? 0
-  const body = table(this.caption, columns(now), this.rows, { rowProps: row => ({ data: { id: row.id, state: row.state, fresh: fresh.has(row.id) ? 'yes' : 'no' },
+  const body = table(this.caption, columns(now), this.rows, { rowProps: row => ({ data: { id: row.id, state: row.state },
    onclick: event => { if (!event.target.closest('a,button') && !getSelection().toString()) location.hash = `#/requests/${enc(row.id)}` } }) })
   body.classList.add('cards', 'clickable')
   this.box.replaceChildren(this.rows.length ? body : h('div.empty', h('p', t('requests.none'))), this.say)

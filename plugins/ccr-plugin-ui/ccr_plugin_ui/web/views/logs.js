@@ -1,12 +1,12 @@
 // Logs: the files of the log folder, by level and request, and following them.
-import { api, badge, button, choose, clock, confirm, doing, empty, enc, field, h, input, poll, put, query, size, t, toggle } from '../kit.js'
+import { api, badge, button, choose, clock, confirm, doing, dump, empty, enc, field, h, input, poll, put, query, size, t, toggle } from '../kit.js'
 const KINDS = { fatal: 'bad', critical: 'bad', error: 'bad', warn: 'warn', warning: 'warn' }
 
 export default async function (page) {
  const { files } = await page.get('/api/logs/files')
  if (!files.length) return void page.draw([t('nav.logs'), t('logs.lead')], h('div.card', empty(t('logs.none'))))
  const values = { file: page.query.get('file') ?? files[0].name, level: '', request: page.query.get('request') ?? '' }
- const box = h('ol.log', { tabindex: '0', 'aria-label': t('nav.logs') })
+ const box = h('ol.log', { tabindex: '0', label: t('nav.logs') })
  let before, following = true, shown = ''
  const read = more => page.get(`/api/logs${query({ ...values, lines: 200, ...more })}`)
  const older = button(t('logs.older'), doing(async () => {
@@ -18,7 +18,7 @@ export default async function (page) {
  }))
  const load = async () => {
   const found = await read()
-  const now = JSON.stringify(found)
+  const now = dump(found)
   if (now === shown) return
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40 || !shown
   shown = now
@@ -30,7 +30,7 @@ export default async function (page) {
  const change = (key, value) => { values[key] = value; shown = ''; load() }
  const follow = toggle(t('requests.follow'), true, on => { following = on })
  page.draw([t('nav.logs'), t('logs.lead'), follow],
-  h('form.filters', { 'aria-label': t('filter.title'), onsubmit: event => event.preventDefault() },
+  h('form.filters', { label: t('filter.title'), onsubmit: event => event.preventDefault() },
    field(t('logs.file'), choose(values.file, files.map(it => [it.name, `${it.name} (${size(it.size)})`]), value => change('file', value))),
    field(t('logs.level'), choose('', [['', t('filter.all')], 'error', 'warning', 'info', 'debug'], value => change('level', value))),
    field(t('logs.request'), input(values.request, () => {}, { type: 'search', onchange: event => change('request', event.target.value.trim()), placeholder: 'req_…' })),
@@ -49,5 +49,5 @@ function line(entry) {
  const { time = '', level = '', message, msg, name, ...rest } = entry
  const request = rest.request ?? rest.id
  return h('li', { data: { level } }, h('span.num', typeof time === 'number' ? clock(time) : time.replace(/^\d{4}-\d\d-\d\dT|Z$/g, '').slice(0, 12)), level ? badge(level, KINDS[level.toLowerCase()]) : null,
-  typeof request === 'string' ? h('a', { href: `#/requests/${enc(request)}` }, request.slice(0, 14)) : null, h('span.break', message ?? msg ?? ''), name ? h('small.muted', name) : null, Object.keys(rest).length ? h('span.break.muted.rest', JSON.stringify(rest)) : null)
+  typeof request === 'string' ? h('a', { href: `#/requests/${enc(request)}` }, request.slice(0, 14)) : null, h('span.break', message ?? msg ?? ''), name ? h('small.muted', name) : null, Object.keys(rest).length ? h('span.break.muted.rest', dump(rest)) : null)
 }

@@ -1,5 +1,5 @@
 // What happens now, and what the last day and month were like.
-import { api, badge, bars, card, DASH, empty, h, legend, linkButton, money, number, poll, put, seconds, share, short, t, tile } from '../kit.js'
+import { api, badge, bars, card, DASH, dump, empty, h, legend, linkButton, money, number, poll, put, seconds, share, short, t, tile } from '../kit.js'
 import { Live } from './live.js'
 
 const METRICS = {
@@ -25,7 +25,7 @@ export default async function (page) {
   put(live, empty(history.error.status === 404 ? t('history.off') : history.error.message))
   return
  }
- let metric = 'cost'
+ let metric = history.models.some(it => it.cost) ? 'cost' : 'requests'
  let span = 'days'
  let data = history
  const figures = () => {
@@ -42,7 +42,7 @@ export default async function (page) {
   const series = data[span].map(it => ({ label: it.key, short: span === 'days' ? it.key.slice(5) : `${it.key.slice(11)}h`,
    parts: it.models?.length ? it.models.map(model => ({ key: model.key, value: value(model) })) : [{ key: '', value: value(it) }] }))
   const most = Math.max(...data.models.map(model => value(model) ?? 0), 0)
-  const pick = (label, names, now, set, text) => h('div.segments', { role: 'group', 'aria-label': label }, names.map(name =>
+  const pick = (label, names, now, set, text) => h('div.segments', { role: 'group', label: label }, names.map(name =>
    h('button', { type: 'button', 'aria-pressed': String(now === name), onclick: () => { set(name); draw() } }, text(name))))
   put(plots,
    card(t('overview.over-time'), [pick(t('overview.metric'), Object.keys(METRICS), metric, name => { metric = name }, name => t(`metric.${name}`)), pick(t('overview.span'), ['hours', 'days'], span, name => { span = name }, name => t(`span.${name}`))],
@@ -55,13 +55,13 @@ export default async function (page) {
  draw()
  const rows = new Live(live, { limit: 8, signal: page.signal, caption: t('overview.live') })
  await rows.start()
- let shown = JSON.stringify(data)
+ let shown = dump(data)
  let quiet = true // the first answer of the loop is the one at hand
  poll(async () => {
   if (quiet) { quiet = false; return }
   data = await page.get('/api/history/overview')
   figures()
-  const now = JSON.stringify([data.days, data.hours])
+  const now = dump([data.days, data.hours])
   if (now !== shown && !plots.contains(document.activeElement)) { shown = now; draw() }
  }, 2500, page.signal)
 }

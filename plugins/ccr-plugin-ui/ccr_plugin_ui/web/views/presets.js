@@ -1,5 +1,5 @@
 // Presets: configurations of their own with questions. Nothing is installed before it was shown what it brings.
-import { api, badge, busy, button, card, code, confirm, dialog, doing, empty, enc, facts, field, h, input, json, linkButton, loading, put, questionsForm, t, tabs, toast } from '../kit.js'
+import { api, badge, busy, button, card, code, confirm, dialog, doing, dump, empty, enc, facts, field, h, input, json, linkButton, loading, put, questionsForm, t, tabs, toast } from '../kit.js'
 
 const url = (name, rest = '') => `/api/presets/${enc(name)}${rest}`
 const head = [t('nav.presets'), t('presets.lead')]
@@ -28,7 +28,7 @@ async function one(page, name) {
   page.go('#/presets')
  }), 'danger')],
  preset.problem ? h('p.notice.bad', preset.problem) : null,
- h('div.two.even', h('form.card', { 'aria-label': t('presets.answers'), onsubmit: event => {
+ h('div.two.even', h('form.card', { label: t('presets.answers'), onsubmit: event => {
   event.preventDefault()
   put(problems)
   busy(event.submitter, async () => {
@@ -46,7 +46,7 @@ async function market(page) {
  page.draw(head, views('market'), loading())
  const { presets } = await page.get('/api/presets/market')
  const box = h('ul.providers')
- const draw = text => put(box, presets.filter(it => JSON.stringify(it).toLowerCase().includes(text.toLowerCase())).map(it => about(it, h('p.hint', it.repository ?? ''), it.installed ? badge(t('presets.installed'), 'ok') : button(t('presets.look'), doing(() => fetched(page, { source: it.id })), 'small'))))
+ const draw = text => put(box, presets.filter(it => dump(it).toLowerCase().includes(text.toLowerCase())).map(it => about(it, h('p.hint', it.repository ?? ''), it.installed ? badge(t('presets.installed'), 'ok') : button(t('presets.look'), doing(() => fetched(page, { source: it.id })), 'small'))))
  page.draw(head, views('market'), field(t('providers.search'), input('', draw, { type: 'search' })), box)
  draw('')
 }
@@ -54,7 +54,7 @@ async function market(page) {
 function add(page) {
  const file = h('input', { type: 'file', accept: '.zip,application/zip', required: true })
  const source = input('', () => {}, { required: true, placeholder: 'https://…/preset.git' })
- const form = (title, control, what) => h('form.card', { 'aria-label': title, onsubmit: event => { event.preventDefault(); busy(event.submitter, () => fetched(page, what())) } }, h('h2', title), control, h('div.buttons', h('button.primary', { type: 'submit' }, t('presets.look'))))
+ const form = (title, control, what) => h('form.card', { label: title, onsubmit: event => { event.preventDefault(); busy(event.submitter, () => fetched(page, what())) } }, h('h2', title), control, h('div.buttons', h('button.primary', { type: 'submit' }, t('presets.look'))))
  page.draw(head, views('add'), h('div.two.even', form(t('presets.from-file'), field(t('presets.zip'), file, { hint: t('presets.zip.hint') }), () => file.files[0]),
   form(t('presets.from-url'), field(t('presets.source'), source, { hint: t('presets.source.hint') }), () => ({ source: source.value.trim() }))))
 }

@@ -1,5 +1,5 @@
 // Providers: who can be asked, with which key, for which models; tried with one small real request.
-import { api, badge, button, card, chips, choose, confirm, doing, empty, enc, field, guard, guarded, h, icon, iconButton, input, known, linkButton, LIVE, money, number, put, seconds, secret, showProblems, t, toast, toggle } from '../kit.js'
+import { api, badge, button, card, chips, choose, clone, confirm, doing, dump, empty, enc, field, guard, guarded, h, icon, iconButton, input, known, linkButton, LIVE, money, number, put, seconds, secret, showProblems, t, toast, toggle } from '../kit.js'
 const url = (name, rest = '') => `/api/providers/${enc(name)}${rest}`
 
 export default page => page.params[0] === 'add' ? add(page) : page.params[0] ? edit(page, page.params[0]) : list(page)
@@ -33,12 +33,9 @@ async function list(page) {
     h('div.actions', mover('up', -1, provider, place), mover('down', 1, provider, place))),
    h('div.row.wrap', keyBadge(provider), enabled ? null : badge(t('providers.off'), 'warn'), cooling(provider), [...new Set(provider.transformers.map(it => it.name))].map(it => badge(it))),
    provider.warnings.map(warning => h('p.notice.warn', warning)),
-   h('ul.chips', { 'aria-label': t('providers.models') }, models.slice(0, 8).map(model => h('li.chip', model.title)), models.length > 8 ? h('li.chip.muted', t('providers.more', { n: models.length - 8 })) : null),
+   h('ul.chips', { label: t('providers.models') }, models.slice(0, 8).map(model => h('li.chip', model.title)), models.length > 8 ? h('li.chip.muted', t('providers.more', { n: models.length - 8 })) : null),
    result,
-   h('div.buttons', linkButton(t('edit'), `#/providers/${enc(name)}`, 'small'), button(t('providers.test'), doing(() => test(result, name, models[0]?.id)), 'small', { disabled: !enabled || !models.length }),
-    button(t(enabled ? 'providers.disable' : 'providers.enable'), doing(async () => {
-     if (await guarded(base, [{ path: ['Providers', place, 'enabled'], value: !enabled }], more => api.patch(url(name), { ...more, enabled: !enabled }))) page.again()
-    }), 'small')))
+   h('div.buttons', linkButton(t('edit'), `#/providers/${enc(name)}`, 'small'), button(t('providers.test'), doing(() => test(result, name, models[0]?.id)), 'small', { disabled: !enabled || !models.length })))
  }
  page.draw([t('nav.providers'), t('providers.lead'), linkButton([icon('plus'), t('providers.add')], '#/providers/add', 'primary')],
   providers.length ? h('ul.providers', providers.map(one)) : h('div.card', empty(t('providers.none'), linkButton(t('providers.add'), '#/providers/add', 'primary'))))
@@ -81,8 +78,8 @@ async function add(page) {
 
 /** The fields of an entry, new (`preset`) or there (`provider`), with the host that gets the key beside it. */
 function form(page, base, start, { preset, provider, found }) {
- const values = structuredClone(start)
- const changed = () => Object.fromEntries(Object.entries(values).filter(([key, value]) => JSON.stringify(value) !== JSON.stringify(start[key])))
+ const values = clone(start)
+ const changed = () => Object.fromEntries(Object.entries(values).filter(([key, value]) => dump(value) !== dump(start[key])))
  let done = false
  guard(() => !done && Object.keys(changed()).length > 0, page.signal)
  base.replaced = () => { done = true; page.again() }
@@ -118,7 +115,7 @@ function form(page, base, start, { preset, provider, found }) {
   }
  }
  const signIn = preset?.sign_in ?? (entry.auth_type === 'oauth' && entry.oauth_provider)
- return h('form.card.narrow', { 'aria-label': t('provider.entry'), onsubmit: event => {
+ return h('form.card.narrow', { label: t('provider.entry'), onsubmit: event => {
   event.preventDefault()
   showProblems(page, problems, [])
   doing(() => send().catch(error => showProblems(page, problems, error.problems?.length ? error.problems : [{ path: '', message: error.message }])))({ currentTarget: event.submitter })
@@ -158,11 +155,11 @@ async function edit(page, name) {
  page.draw([name, h('span.row.wrap', keyBadge(provider), provider.dialect ? badge(provider.dialect) : null, provider.preset ? badge(t('provider.preset', { name: provider.preset })) : null, cooling(provider))],
   provider.warnings.map(warning => h('p.notice.warn', warning)),
   h('div.two.even', form(page, base, start, { provider, found }), h('div',
-   card(t('providers.test'), [], h('p.hint', t('test.lead')), h('div.row', choose(tried, provider.models.map(it => [it.id, it.title]), value => { tried = value }, { 'aria-label': t('filter.model') }),
+   card(t('providers.test'), [], h('p.hint', t('test.lead')), h('div.row', choose(tried, provider.models.map(it => [it.id, it.title]), value => { tried = value }, { label: t('filter.model') }),
     button(t('test.run'), doing(() => test(result, name, tried)), 'primary', { disabled: !provider.enabled })), result),
    card(t('provider.discover'), button(t('provider.discover.run'), doing(async () => {
     const { models } = await api.post(url(name, '/discover'))
-    put(offered, models.length ? h('div.checks', { role: 'group', 'aria-label': t('provider.discover') }, models.map(model => h('label', h('input', { type: 'checkbox', checked: found.has(model.id), disabled: !found.plain, onchange: event => found.tick(model.id, event.target.checked) }), ' ', model.title))) : h('p.muted', t('provider.discover.none')), h('p.hint', t('provider.discover.save')))
+    put(offered, models.length ? h('div.checks', { role: 'group', label: t('provider.discover') }, models.map(model => h('label', h('input', { type: 'checkbox', checked: found.has(model.id), disabled: !found.plain, onchange: event => found.tick(model.id, event.target.checked) }), ' ', model.title))) : h('p.muted', t('provider.discover.none')), h('p.hint', t('provider.discover.save')))
    }), 'small', { disabled: !provider.enabled }), h('p.hint', t('provider.discover.lead')), offered),
    card(t('providers.models'), [], provider.models.length ? h('ul.facts-list', provider.models.map(model => h('li', h('strong.break', model.title), h('p.hint', [model.window ? t('model.window', { n: number(model.window) }) : '', model.output ? t('model.output', { n: number(model.output) }) : '',
     model.prices?.input === null || !model.prices ? t('model.no-price') : t('model.price', { input: money(model.prices.input), output: money(model.prices.output) }), ...model.levels ?? []].filter(Boolean).join(' · '))))) : h('p.muted', t('models.none'))),
@@ -176,4 +173,4 @@ const STATES = { active: 'ok', refreshable: 'ok' }
 /** An account with its state and what the vendor says is used up. */
 export const account = it => h('li', h('div.row.between', h('strong.break', it.label || it.account), badge(known(`account.${it.state}`, it.state), STATES[it.state] ?? 'warn')),
  it.reason ? h('p.hint', it.reason) : null, it.cooling_until ? h('p.hint', t('accounts.cooling', { time: date(it.cooling_until) })) : it.expires ? h('p.hint', t('accounts.expires', { time: date(it.expires) })) : null,
- it.windows.map(({ name, used, resets }) => [h('p.hint', `${name}: ${Math.round(used * 100)} %`, resets ? ` · ${t('accounts.resets', { time: date(resets) })}` : ''), h('progress', { max: 1, value: used, 'aria-label': name })]))
+ it.windows.map(({ name, used, resets }) => [h('p.hint', `${name}: ${Math.round(used * 100)} %`, resets ? ` · ${t('accounts.resets', { time: date(resets) })}` : ''), h('progress', { max: 1, value: used, label: name })]))

@@ -7,7 +7,7 @@ export default async function (page) {
  let version = file.version
  const gutter = h('div.gutter', { 'aria-hidden': 'true' })
  const list = h('div.problems', { role: 'status', 'aria-live': 'polite', id: 'problems' })
- const text = h('textarea.mono', { spellcheck: 'false', autocomplete: 'off', wrap: 'off', 'aria-label': t('raw.text'), 'aria-describedby': 'problems', value: file.text })
+ const text = h('textarea.mono', { spellcheck: 'false', autocomplete: 'off', wrap: 'off', label: t('raw.text'), 'aria-describedby': 'problems', value: file.text })
  const state = h('span')
  const numbers = () => {
   const lines = text.value.split('\n').length
@@ -56,7 +56,7 @@ export default async function (page) {
  }
  const conflict = async () => {
   const theirs = await api.get('/api/config/text')
-  const choice = await dialog(t('conflict.title'), finish => h('div', h('p', t('raw.conflict')), h('div.two.even', h('div', h('h3', t('conflict.theirs')), h('textarea.mono', { readOnly: true, rows: 14, value: theirs.text, 'aria-label': t('conflict.theirs') })), h('div', h('h3', t('conflict.mine')), h('textarea.mono', { readOnly: true, rows: 14, value: text.value, 'aria-label': t('conflict.mine') }))),
+  const choice = await dialog(t('conflict.title'), finish => h('div', h('p', t('raw.conflict')), h('div.two.even', h('div', h('h3', t('conflict.theirs')), h('textarea.mono', { readOnly: true, rows: 14, value: theirs.text, label: t('conflict.theirs') })), h('div', h('h3', t('conflict.mine')), h('textarea.mono', { readOnly: true, rows: 14, value: text.value, label: t('conflict.mine') }))),
    h('div.buttons', button(t('conflict.drop'), () => finish('theirs')), button(t('raw.merge'), () => finish('edit'), 'primary', { autofocus: true }), button(t('raw.overwrite'), () => finish('mine'), 'danger'))), { wide: true })
   if (choice === null) return
   version = theirs.version

@@ -1,5 +1,5 @@
 // Requests: the list, one of them with everything that is known, and the same again on another model.
-import { api, area, badge, button, card, choose, code, combo, copy, doing, empty, enc, facts, failed, failure, field, h, icon, json, known, linkButton, modelOptions, moment, money, number, poll, put, query, seconds, short, size, t, table, tile, toast, toggle, waterfall } from '../kit.js'
+import { api, area, badge, button, card, choose, code, combo, copy, doing, dump, empty, enc, facts, failed, failure, field, h, icon, json, known, linkButton, modelOptions, moment, money, number, poll, put, query, seconds, short, size, t, table, tile, toast, toggle, waterfall } from '../kit.js'
 import { Live, route, stateBadge, total } from './live.js'
 
 const FILTERS = ['status', 'provider', 'model', 'scenario', 'since', 'session', 'project', 'agent']
@@ -16,7 +16,7 @@ async function list(page) {
  const pick = (name, options) => field(t(`filter.${name}`), choose(filters[name], [['', t('filter.all')], ...options], value => { filters[name] = value; apply() }))
  const text = (name, suggestions) => field(t(`filter.${name}`), combo(filters[name], suggestions.map(value => ({ value })), value => { filters[name] = value }, { onchange: apply }))
  page.draw([t('nav.requests'), t('requests.lead'), toggle(t('requests.follow'), true, on => { live.follow = on })],
-  h('form.filters', { 'aria-label': t('filter.title'), onsubmit: event => { event.preventDefault(); apply() } },
+  h('form.filters', { label: t('filter.title'), onsubmit: event => { event.preventDefault(); apply() } },
    pick('status', ['ok', 'error', 'running'].map(it => [it, t(`filter.status.${it}`)])), pick('provider', [...new Set([...providers.map(it => it.name), filters.provider])].filter(Boolean)),
    text('model', [...new Set(models.map(it => it.model))]), pick('scenario', [...scenarios.map(it => it.key), 'agentTypes'].map(it => [it, known(`scenario.${it}`, it)])), pick('since', ['15m', '1h', '24h', '7d', '30d'].map(it => [it, t(`filter.since.${it}`)])),
    h('details', { open: Boolean(filters.session || filters.project || filters.agent) }, h('summary', t('filter.more')), h('div.filters', text('session', []), text('project', []), text('agent', ['main']))),
@@ -33,7 +33,7 @@ async function detail(page) {
  let shown, request
  const next = async () => {
   request = await page.get(path)
-  const now = JSON.stringify(request)
+  const now = dump(request)
   if (now === shown) return
   shown = now
   const opened = [...page.root.querySelectorAll('details')].map(it => it.open)
@@ -67,13 +67,13 @@ function whole(page, request) {
    { title: '#', cell: it => it.attempt }, { title: t('col.route'), cell: route, class: 'main' }, { title: t('col.state'), cell: it => it.status ? badge(it.status, it.status < 400 ? 'ok' : 'bad') : badge(t('requests.no-answer'), it.error ? 'bad' : 'info') },
    { title: t('requests.waited'), cell: it => it.answered ? seconds(it.answered - it.sent) : '–', class: 'num' }, { title: 'URL', cell: it => h('span.break', it.url ?? '') }, { title: t('requests.error'), cell: it => it.error?.message ?? it.error ?? '' },
   ], request.tries) : empty(t('requests.no-tries'))),
-  card(t('requests.notes'), [], request.notes?.length ? h('ul.notes', request.notes.map(note => h('li', code(note.key), ' ', typeof note.value === 'string' ? note.value : JSON.stringify(note.value)))) : h('p.muted', t('requests.no-notes'))),
+  card(t('requests.notes'), [], request.notes?.length ? h('ul.notes', request.notes.map(note => h('li', code(note.key), ' ', typeof note.value === 'string' ? note.value : dump(note.value)))) : h('p.muted', t('requests.no-notes'))),
   card(t('requests.bodies'), [], bodies.length ? bodies.map(it => h('details', h('summary', t(`body.${it.kind}`), ` ${it.attempt ?? ''} `, h('small.muted', size(it.size ?? 0), it.cut ? `, ${t('body.cut')}` : '')), json(pretty(it.content))))
    : h('p.muted', t('requests.no-bodies'), ' ', h('a', { href: '#/settings' }, t('nav.settings')))),
  ]
 }
 
-const pretty = text => { try { return JSON.stringify(JSON.parse(text), null, 2) } catch { return text } }
+const pretty = text => { try { return dump(JSON.parse(text), null, 2) } catch { return text } }
 
 /** Every rule's answer. */
 export const rules = answers => h('ol.rules', answers.map(it => h('li', { data: { state: it.state } },
@@ -92,7 +92,7 @@ function timeline({ at, first, duration, tries = [], timeline = [] }) {
 
 function curl(request, body) {
  const quoted = text => `'${String(text).replace(/'/g, `'\\''`)}'`
- const content = body && !body.cut ? body.content : JSON.stringify({ model: request.model ? `${request.provider},${request.model}` : request.requested, max_tokens: 1024, stream: request.stream, messages: [{ role: 'user', content: 'hello' }] })
+ const content = body && !body.cut ? body.content : dump({ model: request.model ? `${request.provider},${request.model}` : request.requested, max_tokens: 1024, stream: request.stream, messages: [{ role: 'user', content: 'hello' }] })
  return [`curl ${quoted(location.origin + request.path)}`, "-H 'content-type: application/json'", "-H 'anthropic-version: 2023-06-01'", '-H "x-api-key: $ANTHROPIC_AUTH_TOKEN"', `--data ${quoted(content)}`].join(' \\\n  ')
 }
 
@@ -104,14 +104,14 @@ async function again(page) {
  const answer = request.bodies?.find(it => it.kind === 'answer')
  let text = body ? pretty(body.content) : ''
  const chosen = [request.model ? `${request.provider},${request.model}` : '', '']
- const before = h('section.card', { 'aria-label': t('again.before') }, h('h2', t('again.before')), h('p', route(request)), measures({ ...request, input: total(request.tokens), output: request.tokens?.output }), answer ? h('div.answer', said(answer.content)) : h('p.muted', t('again.no-answer')))
+ const before = h('section.card', { label: t('again.before') }, h('h2', t('again.before')), h('p', route(request)), measures({ ...request, input: total(request.tokens), output: request.tokens?.output }), answer ? h('div.answer', said(answer.content)) : h('p.muted', t('again.no-answer')))
  const results = h('div.compare', before)
  const run = button([icon('play'), t('again.run')], doing(async () => {
   const parsed = parse(text)
   const wanted = chosen.filter(Boolean)
   if (!wanted.length) toast(t('again.choose'), 'bad')
   if (!parsed || !wanted.length) return
-  const boxes = wanted.map(model => h('section.card', { 'aria-label': model }, h('h2', model)))
+  const boxes = wanted.map(model => h('section.card', { label: model }, h('h2', model)))
   put(results, before, boxes)
   await Promise.all(wanted.map((model, place) => one(page, boxes[place], { max_tokens: 1024, ...parsed, model, stream: true })))
  }), 'primary')
@@ -131,7 +131,9 @@ const words = event => event.delta?.text ?? event.delta?.partial_json ?? (event.
 const events = lines => lines.filter(line => line.startsWith('data:')).flatMap(line => { try { return [JSON.parse(line.slice(5))] } catch { return [] } })
 
 /** The words of an answer that was kept: a stream, or one message. */
-const said = text => text.includes('data:') ? events(text.split('\n')).map(words).join('') : pretty(text)
+const said = text => {
+ try { return JSON.parse(text).content.map(it => it.text ?? dump(it)).join('\n') } catch { return events(text.split('\n')).map(words).join('') }
+}
 
 const measures = it => facts({ [t('col.first')]: seconds(it.first), [t('col.duration')]: seconds(it.duration), [t('tokens.in')]: short(it.input), [t('tokens.out')]: short(it.output), [t('col.cost')]: it.cost === undefined ? '–' : money(it.cost) })
 

@@ -1,5 +1,5 @@
-// Routing: which model for which kind of request, in which order that is asked, what happens on failure, and trying it.
-import { api, area, badge, busy, button, card, choose, code, combo, dialog, doing, Draft, field, h, input, json, jsonArea, known, LIVE, modelOptions, number, numeric, optionsForm, put, routePicker, same, saveBar, sortable, t, toast, toggle } from '../kit.js'
+// Routing: which model for which kind of request, what happens on failure, and trying it.
+import { api, area, badge, busy, button, card, choose, clone, code, combo, dialog, doing, Draft, dump, field, h, input, json, jsonArea, known, LIVE, modelOptions, number, numeric, optionsForm, put, routePicker, same, saveBar, sortable, t, toast, toggle } from '../kit.js'
 import { parse, rules as answers } from './requests.js'
 
 /** Words in names of models by which a route is filled in, the best first. */
@@ -13,7 +13,7 @@ const KEYWORDS = {
 }
 
 export default async function (page) {
- const [router, models, draft] = await Promise.all([page.get('/api/router'), page.get('/api/models'), Draft.read({ signal: page.signal })])
+ const [router, models, draft] = await Promise.all([page.get('/api/router'), page.get('/api/models'), Draft.read(page)])
  const root = () => draft.key('Router', 'router')
  const at = key => draft.get([root(), key])
  const set = (key, value) => draft.set([root(), key], value === '' ? undefined : value)
@@ -55,22 +55,22 @@ export default async function (page) {
   }
   return h('div.sub', h('h3', title(it), it.key !== 'default' && !now.length ? h('small.muted', ' ', t('routing.fallback.inherits')) : null),
    now.length ? sortable(now, (route, place) => routePicker(route, list, next => { now[place] = next; tell() }, `${title(it)} ${place + 1}`), () => tell(), { label: title(it), name: route => route || t('routing.fallback.new') }) : null,
-   button(`+ ${t('routing.fallback.add')}`, () => { now.push(''); draft.set(['fallback'], { ...draft.get(['fallback']), [it.key]: [...now] }); redraw('fallback') }, 'small', { 'aria-label': `${t('routing.fallback.add')}: ${title(it)}` }))
+   button(`+ ${t('routing.fallback.add')}`, () => { now.push(''); draft.set(['fallback'], { ...draft.get(['fallback']), [it.key]: [...now] }); redraw('fallback') }, 'small', { label: `${t('routing.fallback.add')}: ${title(it)}` }))
  }))
 
  const projects = () => (router.projects ?? []).length ? h('ul.facts-list', router.projects.map(it => h('li', h('div.row.between', h('strong.break', it.path), badge(t(`projects.${it.state}`), { trusted: 'ok', own: 'ok' }[it.state] ?? 'warn')), h('p.hint.break', it.file), json(it.router)))) : h('p.muted', t('projects.none'))
 
  const tests = () => {
-  const now = structuredClone(at('tests') ?? [])
+  const now = clone(at('tests') ?? [])
   const results = h('div', LIVE)
-  return h('div', h('p.hint', t('tests.lead')), now.length ? sortable(now, (test, place) => h('div', h('strong', test.name ?? `${t('tests.test')} ${place + 1}`), h('p.hint.break', code(JSON.stringify(test.request)), ' → ', code(typeof test.expect === 'string' ? test.expect : JSON.stringify(test.expect)))), next => set('tests', next.length ? [...next] : undefined), { label: t('tests.title'), name: test => test.name ?? t('tests.test') }) : h('p.muted', t('tests.none')),
+  return h('div', h('p.hint', t('tests.lead')), now.length ? sortable(now, (test, place) => h('div', h('strong', test.name ?? `${t('tests.test')} ${place + 1}`), h('p.hint.break', code(dump(test.request)), ' → ', code(typeof test.expect === 'string' ? test.expect : dump(test.expect)))), next => set('tests', next.length ? [...next] : undefined), { label: t('tests.title'), name: test => test.name ?? t('tests.test') }) : h('p.muted', t('tests.none')),
    results, h('div.buttons', button(t('tests.add'), () => newTest({}), 'small'), button(t('tests.run'), doing(async () => {
     const answer = await api.post('/api/router/tests', { tests: at('tests') ?? [] })
     put(results, h('ul.facts-list', answer.results.map(it => h('li', h('div.row.between', h('strong', it.name), badge(it.ok ? t('tests.ok') : t('tests.failed'), it.ok ? 'ok' : 'bad')),
      it.wrong.map(wrong => h('p', wrong)), h('p.hint', `${it.route ?? ''} ${it.rule ?? ''}: ${it.why}`)))))
    }), 'small', { disabled: !now.length })))
  }
- const text = value => typeof value === 'string' ? value : JSON.stringify(value)
+ const text = value => typeof value === 'string' ? value : dump(value)
  const newTest = given => dialog(t('tests.add'), finish => {
   const test = { name: '', request: {}, expect: '', ...given }
   return h('form', { onsubmit: event => { event.preventDefault(); finish(test) } },
@@ -109,7 +109,7 @@ function pairs(values, models, onchange) {
  const rows = Object.entries(values)
  const box = h('div.pairs')
  const tell = () => onchange(Object.fromEntries(rows.filter(([name]) => name)))
- const draw = () => put(box, rows.map((row, place) => h('div.row.pair', input(row[0], value => { row[0] = value.trim(); tell() }, { 'aria-label': t('routing.agent-type'), placeholder: 'Explore', list: 'agent-types' }),
+ const draw = () => put(box, rows.map((row, place) => h('div.row.pair', input(row[0], value => { row[0] = value.trim(); tell() }, { label: t('routing.agent-type'), placeholder: 'Explore', list: 'agent-types' }),
   routePicker(row[1], models, value => { row[1] = value; tell() }, row[0] || t('routing.agent-type')), button(t('remove'), () => { rows.splice(place, 1); tell(); draw() }, 'small'))), button(`+ ${t('routing.agent-type')}`, () => { rows.push(['', '']); draw() }, 'small'))
  draw()
  return box
@@ -151,4 +151,4 @@ function explained(answer) {
  answer.steps?.length ? h('details', h('summary', t('try.steps', { n: answer.steps.length })), h('ul', answer.steps.map(step => h('li', h('strong', step.name), ` (${step.where})`, h('ul', (step.changed ?? []).map(it => h('li', code(it.path), ': ', text(it.before), ' → ', text(it.after)))))))) : null,
  answer.body ? h('details', h('summary', t('try.sent')), code(answer.url ?? ''), json(answer.body)) : null)
 }
-const text = value => typeof value === 'string' ? value : JSON.stringify(value)
+const text = value => typeof value === 'string' ? value : dump(value)

@@ -1,5 +1,5 @@
-// Settings of the router and of what plugins run beside it; everything that is not here is in the raw file, and stays.
-import { api, area, at, button, card, choose, confirm, doing, Draft, field, h, input, known, numeric, optionsForm, saveBar, secret, t, toast, toggle } from '../kit.js'
+// Settings of the router and of what plugins run beside it; what is not here stays as it is.
+import { area, at, card, choose, clone, Draft, field, h, input, known, numeric, optionsForm, saveBar, secret, t, toggle } from '../kit.js'
 /** Group, then path, kind, and the value that holds when nothing is set. */
 const GROUPS = [
  ['server', [['HOST', 'text', '127.0.0.1'], ['PORT', 'number', 3456], ['APIKEY', 'secret', ''], ['LOG', 'yes', true], ['LOG_LEVEL', ['fatal', 'error', 'warn', 'info', 'debug', 'trace'], 'info'], ['management.enabled', 'yes', true], ['management.remote', 'owner', 'false']]],
@@ -10,7 +10,7 @@ const GROUPS = [
 const NAMES = { PROXY_URL: ['HTTPS_PROXY', 'https_proxy', 'httpsProxy', 'PROXY_URL'], NO_PROXY: ['NO_PROXY', 'no_proxy', 'noProxy'] }
 
 export default async function (page) {
- const [draft, { plugins }] = await Promise.all([Draft.read({ signal: page.signal }), page.get('/api/plugins')])
+ const [draft, { plugins }] = await Promise.all([Draft.read(page), page.get('/api/plugins')])
  const set = (path, value) => {
   draft.set(path, value)
   // A table that only this page has made goes with its last value.
@@ -36,7 +36,7 @@ export default async function (page) {
  /** What a plugin runs beside requests, with its options; `false` switches it off. */
  const offer = it => {
   const value = draft.get(it.path)
-  const write = values => set(it.path, values && Object.keys(values).length ? structuredClone(values) : it.on || value === false ? undefined : {})
+  const write = values => set(it.path, values && Object.keys(values).length ? clone(values) : it.on || value === false ? undefined : {})
   return h('details', { data: { offer: it.name } }, h('summary', h('strong', it.name), ' ', h('small.muted', it.summary)),
    h('p', toggle(t('provider.enabled'), value === undefined ? it.on : value !== false, on => on ? write(typeof value === 'object' ? value : {}) : set(it.path, false))),
    optionsForm(it.options, typeof value === 'object' ? value : {}, write, { path: it.path.join('.') }))
@@ -45,8 +45,6 @@ export default async function (page) {
   draft.info.warnings.map(it => h('p.notice.warn', it)), draft.info.unknown.length ? h('p.notice.info', t('settings.unknown', { names: draft.info.unknown.join(', ') })) : null,
   GROUPS.map(([name, fields]) => card(t(`settings.${name}`), [], h('div.grid', fields.map(one)))),
   card(t('settings.beside'), [], h('div.facts-list', plugins.flatMap(it => it.offers).filter(it => it.path && (it.path[0] !== 'pages' || it.options.length)).map(offer))),
-  card(t('settings.history'), [], h('p', t('settings.history.text')), button(t('settings.history.clear'), doing(async () => {
-   if (await confirm(t('settings.history.clear'), t('settings.history.sure'), t('remove'))) toast(t('settings.history.cleared', { n: (await api.delete('/api/history/requests')).deleted }))
-  }), 'danger')), saveBar(draft, page, draw))
+  saveBar(draft, page, draw))
  draw()
 }

@@ -1,5 +1,5 @@
 // Signing in with a subscription: a code to type, a page to open, an address to paste, a question to answer.
-import { api, badge, button, confirm, copy, dialog, doing, enc, field, h, icon, input, LIVE, poll, put, secret, t, toast } from '../kit.js'
+import { api, badge, button, confirm, copy, dialog, doing, dump, enc, field, h, icon, input, LIVE, poll, put, secret, t, toast } from '../kit.js'
 import { account } from './providers.js'
 
 export default async function (page) {
@@ -10,7 +10,7 @@ export default async function (page) {
    const asked = risk ? await consent(it) : {}
    if (asked && await flow(await api.post(`/api/auth/login/${enc(name)}`, { ...body, ...asked }), name)) page.again()
   })
-  const models = h('ul.chips', { 'aria-label': t('providers.models') })
+  const models = h('ul.chips', { label: t('providers.models') })
   return h('li.card', { data: { provider: name } }, h('div.card-head', h('h2', name), accounts.length ? badge(t('signin.accounts', { n: accounts.length }), 'ok') : badge(t('signin.none'))),
    h('p', it.summary), risk ? h('details', h('summary', t('signin.risk')), h('p.notice.warn', risk)) : null, it.problem ? h('p.notice.bad', it.problem) : null,
    accounts.length ? h('ul.facts-list', accounts.map(each => {
@@ -54,7 +54,7 @@ async function flow(login, name) {
   const end = kind => [h(`p.notice.${kind}`, { role: 'alert' }, kind === 'ok' ? t('signin.done', { name: login.account ?? name }) : login.message), h('div.buttons', button(t('close'), () => finish(), 'primary'))]
   const draw = () => {
    const { state, code, message, notes, paste } = login
-   const now = JSON.stringify(login)
+   const now = dump(login)
    if (now === shown) return
    shown = now
    put(box, notes.filter(note => note !== message).map(note => h('p.notice.info', note)), {

@@ -132,9 +132,9 @@ export class Draft extends EventTarget {
   if (!changes.length) return true
   try {
    const answer = await accepting(more => api.patch('/api/config', { version: this.version, changes, ...more }))
-   tellSaved(answer)
    this.take(await api.get('/api/config'))
    this.touch()
+   tellSaved(answer)
    return true
   } catch (error) {
    if (error.status === 409) return this.reapply()

@@ -1,7 +1,7 @@
 // The file itself, with what is wrong marked at its line. Nothing is written that the router would refuse.
 import { accepting, api, badge, busy, button, code, debounce, dialog, guard, h, put, t, tellSaved, toast } from '../kit.js'
 export default async function (page) {
- let file = await page.get('/api/config/text')
+ const file = await page.get('/api/config/text')
  let saved = file.text
  let problems = []
  let version = file.version
@@ -40,12 +40,10 @@ export default async function (page) {
  const write = async () => {
   try {
    const answer = await accepting(more => api.put('/api/config/text', { version, text: text.value, ...more }))
-   tellSaved(answer)
-   file = await api.get('/api/config/text')
-   version = file.version
-   saved = file.text
-   text.value = file.text
+   ;({ text: saved, version } = await api.get('/api/config/text'))
+   text.value = saved
    show([], answer.warnings)
+   tellSaved(answer)
   } catch (error) {
    if (error.status === 409) return conflict()
    if (!error.problems?.length) throw error

@@ -114,12 +114,13 @@ def load(
     *,
     disabled: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
+    conflicts: list[str] | None = None,
 ) -> Registry:
     """Load plugins and collect what they offer.
 
     ``modules`` are given modules or objects (tests); otherwise all entry points of the group ``ccr`` are used, or
     those that the variable ``CCR_PLUGINS`` names (comma-separated; empty: none).  Raises ``ConfigError`` when two
-    plugins offer the same name.
+    plugins offer the same name; with ``conflicts``, a list, that is noted there instead and the first one counts.
     """
     manager = pluggy.PluginManager("ccr")
     manager.add_hookspecs(hookspecs)
@@ -132,7 +133,7 @@ def load(
         if plugin.state == "active":
             # Not told by its type: packages that bring their own importlib_metadata give entry points of another class.
             _register(manager, key, plugin, source, installed=modules is None)
-    return collect(manager, plugins)
+    return collect(manager, plugins, conflicts)
 
 
 def discover(environ: Mapping[str, str], disabled: frozenset[str]) -> Iterable[tuple[Plugin, Any]]:
@@ -192,7 +193,9 @@ def _register(manager: pluggy.PluginManager, key: str, plugin: Plugin, source: A
         plugin.state, plugin.reason = "failed", _reason(error)
 
 
-def collect(manager: pluggy.PluginManager, plugins: Mapping[str, Plugin]) -> Registry:
+def collect(
+    manager: pluggy.PluginManager, plugins: Mapping[str, Plugin], conflicts: list[str] | None = None
+) -> Registry:
     """Call every implementation of every hook, each on its own; a plugin that raises is failed as a whole.
 
     The keys of ``plugins`` are the names under which they are registered with ``manager``.
@@ -221,10 +224,13 @@ def collect(manager: pluggy.PluginManager, plugins: Mapping[str, Plugin]) -> Reg
             continue
         first = result[hook].setdefault(name, contributed)
         if first is not contributed:
-            raise ConfigError(
+            conflict = (
                 f'{_noun(hook)} "{name}" is offered by both {first.plugin} and '
                 f'{contributed.plugin}; disable one: disabled_plugins = ["{contributed.plugin.name}"]'
             )
+            if conflicts is None:
+                raise ConfigError(conflict)
+            conflicts.append(conflict)
         contributed.plugin.offers.setdefault(hook, []).append(name)
     return Registry(tuple(plugins.values()), result)
 

@@ -184,6 +184,13 @@ def test_two_plugins_one_value(install: Install) -> None:
     assert expected == caught.value.message
     assert ["zz"] == rules(load(environ={}, disabled=["two"]))
 
+    noted: list[str] = []
+    registry = load(environ={}, conflicts=noted)
+    assert ([expected], ["zz"]) == (noted, rules(registry))
+    assert {"one": {"ccr_rules": ["zz"]}, "two": {"ccr_rules": ["zz"]}} == {
+        plugin.name: plugin.offers for plugin in registry.plugins if plugin.name in ("one", "two")
+    }
+
 
 @pytest.mark.parametrize(
     ("hook", "noun"),

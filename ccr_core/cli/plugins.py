@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shlex
 import sys
@@ -460,23 +459,14 @@ def disabled_anyway() -> tuple[str, ...]:
 
 def load_all(disabled: Iterable[str]) -> tuple[list[Plugin], Registry | None, str | None]:
     """The plugins, all that they offer, and what keeps them from working together."""
-    from ccr_core.plugins import discover, load
+    from ccr_core.plugins import load
 
-    disabled = tuple(disabled)
-    try:
-        registry = load(disabled=disabled)
-        return list(registry.plugins), registry, None
-    except ConfigError as error:
-        conflict = error.message
-    # Two plugins offer the same name: no common result, so each by itself.
-    result = []
-    for plugin, _ in discover(os.environ, frozenset(disabled)):
-        if plugin.state == "active":
-            with contextlib.suppress(ConfigError):
-                alone = load(environ={"CCR_PLUGINS": plugin.name})
-                plugin = next(each for each in alone.plugins if each.name == plugin.name)
-        result.append(plugin)
-    return result, None, conflict
+    conflicts: list[str] = []
+    registry = load(disabled=tuple(disabled), conflicts=conflicts)
+    if conflicts:
+        # No common result: nobody shall work with half of it.
+        return list(registry.plugins), None, conflicts[0]
+    return list(registry.plugins), registry, None
 
 
 def _used(config: Config, registry: Registry) -> set[str] | None:

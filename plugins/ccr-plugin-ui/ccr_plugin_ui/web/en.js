@@ -489,13 +489,11 @@ export default {
 "for-model":"Steps for one model…",
 "everyone":"All providers",
 "everyone.chain":"Steps for everything",
-"everyone.note":"They come before those of providers.",
 "add":"Add a step",
 "choose":"transformer",
 "empty":"No steps.",
 "options":"Options",
 "files":"Files of your own",
-"files.lead":"Python files, and their default options.",
 "files.none":"None.",
 "files.where":"New files are named on the command line or in the file: this page loads no code."
 },

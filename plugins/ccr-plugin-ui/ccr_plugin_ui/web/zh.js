@@ -489,13 +489,11 @@ export default {
 "for-model":"单个模型的步骤…",
 "everyone":"所有提供商",
 "everyone.chain":"适用于全部的步骤",
-"everyone.note":"在提供商的步骤之前执行。",
 "add":"添加步骤",
 "choose":"转换器",
 "empty":"没有步骤。",
 "options":"选项",
 "files":"自己的文件",
-"files.lead":"Python 文件及其默认选项。",
 "files.none":"没有。",
 "files.where":"新文件须在命令行或文件中指定：此页面不加载代码。"
 },

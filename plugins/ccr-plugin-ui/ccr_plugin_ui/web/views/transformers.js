@@ -14,7 +14,7 @@ export default async function (page) {
   ? field(t('transformers.options'), jsonArea(options, values => write(values ?? {}), { rows: 4 }), { path }) : optionsForm(about.options, options, write, { path, models })
 
  /** One chain: the steps at `path` (…, "use"). */
- const chain = (title, path, note) => {
+ const chain = (title, path) => {
   const box = h('div')
   const write = now => {
    draft.set(path, now.length ? clone(now) : undefined)
@@ -36,7 +36,7 @@ export default async function (page) {
    h('div.row', picker, button(t('add'), add, 'small', { label: `${t('add')}: ${title}` })))
   }
   draw()
-  return h('div.sub', h('h3', title), note ? h('p.hint', note) : null, box)
+  return h('div.sub', h('h3', title), box)
  }
 
  const provider = (entry, place) => {
@@ -52,7 +52,7 @@ export default async function (page) {
  const custom = () => {
   const now = clone(draft.get(['transformers']) ?? [])
   const write = () => draft.set(['transformers'], now.length ? clone(now) : undefined)
-  return h('div', h('p.hint', t('transformers.files.lead')), now.length ? sortable(now, entry => {
+  return h('div', now.length ? sortable(now, entry => {
    const about = answer.custom.find(it => it.path === entry.path)
    return h('div', h('strong.break', entry.path), about?.error ? h('p.notice.bad', about.error) : h('p.hint', (about?.transformers ?? []).map(it => it.name).join(', ')),
     h('details', h('summary', t('transformers.options')), form(about?.transformers[0], entry.options ?? {}, values => { if (Object.keys(values).length) entry.options = clone(values); else delete entry.options; write() }, pathText(['transformers', now.indexOf(entry), 'options']))))
@@ -60,7 +60,7 @@ export default async function (page) {
  }
 
  const draw = () => page.draw([t('nav.transformers'), t('transformers.lead')],
-  draft.providers.map(provider), card(t('transformers.everyone'), [], chain(t('transformers.everyone.chain'), ['transformer', 'use'], t('transformers.everyone.note'))),
+  draft.providers.map(provider), card(t('transformers.everyone'), [], chain(t('transformers.everyone.chain'), ['transformer', 'use'])),
   card(t('transformers.files'), [], custom()),
   saveBar(draft, page, draw))
  draw()

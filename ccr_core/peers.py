@@ -21,6 +21,7 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -35,6 +36,9 @@ log = logging.getLogger("ccr.workers")
 
 WAITING = 10_000
 """The most messages kept for a worker that does not read."""
+
+LENT = socket.CMSG_SPACE(4) if hasattr(socket, "CMSG_SPACE") else 0
+"""Room for the connection that a message may bring."""
 
 AT_ONCE = 50
 """Updates in one message, where much is told."""
@@ -53,6 +57,8 @@ class Peers:
         self.number = number
         self.answers: dict[str, Callable[[], Any]] = {}
         self.told: dict[str, Callable[[], None]] = {}
+        self.adopt: Callable[[socket.socket], None] | None = None
+        """Serves a connection that another worker lends."""
         self._inbox = inbox
         self._inboxes = inboxes
         self._buffer = bytearray(BUFFER)
@@ -83,6 +89,10 @@ class Peers:
     def say(self, word: str) -> None:
         """Make the others do what their ``told`` has for ``word``."""
         self._tell(["word", word])
+
+    def lend(self, other: int, connection: socket.socket) -> None:
+        """Give a connection to another worker; ``OSError`` if it cannot take it now."""
+        socket.send_fds(self._inboxes[other], [orjson.dumps(["connection"])], [connection.fileno()])
 
     async def ask(self, question: str, seconds: float = ANSWER_S) -> dict[int, Any]:
         """What each of the others answers, by their number; those that are silent for ``seconds`` are missing."""
@@ -180,14 +190,26 @@ class Peers:
         """Take in all that has been told so far."""
         while True:
             try:
-                size = self._inbox.recv_into(self._buffer)
+                size, lent, _, _ = self._inbox.recvmsg_into([self._buffer], LENT)
             except BlockingIOError:
                 return
+            if lent:
+                self._adopt(lent)
+                continue
             try:
-                message = orjson.loads(self._view[:size])
-                self._heard(*message)
+                self._heard(*orjson.loads(self._view[:size]))
             except Exception:
                 log.exception("a message of another worker is left out")
+
+    def _adopt(self, lent: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in lent:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                for (file,) in struct.iter_unpack("i", data[: len(data) // 4 * 4]):
+                    connection = socket.socket(fileno=file)
+                    if self.adopt is None:
+                        connection.close()
+                    else:
+                        self.adopt(connection)
 
     def _heard(self, kind: str, *rest: Any) -> None:
         if kind == "news":

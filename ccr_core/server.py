@@ -41,7 +41,7 @@ from ccr_core.runtime import ALIAS, Runtime, build
 from ccr_core.upstream import HttpSender, Sender, is_loopback
 
 if TYPE_CHECKING:
-    from ccr_core.peers import Post
+    from ccr_core.peers import Peers, Post
 
 log = logging.getLogger("ccr.server")
 
@@ -186,6 +186,8 @@ class App:
             status, message = refusal
             error = RequestError(message, status)
             await self._refuse(known[0] if known else None, error, send)
+        elif self.post is not None and self.post.place.number != 1 and (page is not None or _of_one(scope["path"])):
+            await self._forward(self.post.peers, headers, scope, receive, send)
         elif page is not None:
             await self._serve_page(page, scope, receive, send)
         elif preset is not None:
@@ -226,6 +228,19 @@ class App:
             # The observers are those of the main runtime: they stay open while this exchange tells them something.
             with self.engine.hold():
                 await self._model(engine, known[0], known[1], path, headers, receive, send)
+
+    async def _forward(
+        self, peers: Peers, headers: Mapping[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let the first worker answer."""
+        from ccr_core.forward import forward
+
+        try:
+            body = await self._body(headers, receive)
+            if body is not None:
+                await forward(scope, body, receive, send, lambda sock: peers.lend(1, sock))
+        except RequestError as error:
+            await self._refuse(None, error, send)
 
     def _page(self, path: str) -> OfferedPage | None:
         """The page that answers ``path``: of several, the one whose place is longest."""
@@ -598,6 +613,11 @@ def _bearer(headers: Mapping[str, str]) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+def _of_one(path: str) -> bool:
+    """Whether a path is of the management API, whose dialogs one worker holds."""
+    return path.startswith(MANAGEMENT) and path not in (HELLO, STATUS)
+
+
 def _network(config: Config) -> tuple[Any, ...]:
     return config.limits.connect_s, config.proxy_url, config.no_proxy
 
@@ -766,7 +786,7 @@ def serve(
     if post is not None:
         from ccr_core.worker import WorkerServer
 
-        server: uvicorn.Server = WorkerServer(uvicorn_config, post.control)
+        server: uvicorn.Server = WorkerServer(uvicorn_config, post)
     else:
         server = uvicorn.Server(uvicorn_config)
     with contextlib.closing(sock) if sock is not None else contextlib.nullcontext():

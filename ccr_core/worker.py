@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
-from ccr_core.peers import Control
+from ccr_core.peers import Post
 
 
 class WorkerServer(uvicorn.Server):
-    """Serves the connections that come through ``control``, until a signal comes or the supervisor is gone."""
+    """Serves the connections that come through ``post``, until a signal comes or the supervisor is gone."""
 
-    def __init__(self, config: uvicorn.Config, control: Control) -> None:
+    def __init__(self, config: uvicorn.Config, post: Post) -> None:
         super().__init__(config)
-        self._control = control
+        self._control = post.control
+        self._peers = post.peers
         self._adopting: set[asyncio.Task[Any]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -31,33 +33,34 @@ class WorkerServer(uvicorn.Server):
                 super().connection_lost(exc)
                 lost()
 
-        self._protocol = Connection
-        self._control.listen(self._adopt, self._alone)
+        self._control.listen(lambda sock: self._adopt(sock, Connection, self._lost), self._alone)
+        # Those that another worker lends are not counted by the supervisor.
+        self._peers.adopt = lambda sock: self._adopt(sock, self.config.http_protocol_class, lambda: None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what has begun."""
         self._control.say("ending")
         await super().shutdown(sockets=[])
 
-    def _adopt(self, sock: socket.socket) -> None:
+    def _adopt(self, sock: socket.socket, connection: Any, lost: Callable[[], None]) -> None:
         """Serve a connection."""
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
-            made: asyncio.Protocol = self._protocol(
+            made: asyncio.Protocol = connection(
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
             return made
 
+        def adopted(task: asyncio.Task[Any]) -> None:
+            self._adopting.discard(task)
+            if not task.cancelled() and task.exception() is not None:
+                lost()  # it was gone before it could be served
+
         task = loop.create_task(loop.connect_accepted_socket(protocol, sock))
         self._adopting.add(task)
-        task.add_done_callback(self._adopted)
-
-    def _adopted(self, task: asyncio.Task[Any]) -> None:
-        self._adopting.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._lost()  # it was gone before it could be served
+        task.add_done_callback(adopted)
 
     def _lost(self) -> None:
         self._control.say("closed")

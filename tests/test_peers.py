@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from ccr_core.errors import RequestError
+from ccr_core.forward import forward
 from ccr_core.memory import Memory
 from ccr_core.peers import Peers
 from ccr_core.workers import Place, pair
@@ -121,3 +123,73 @@ def test_a_preset_that_goes(inboxes: dict[int, tuple[socket.socket, socket.socke
     assert memory.tell is not None
     first.leave("")
     assert memory.tell is None
+
+
+async def test_a_connection_is_lent(inboxes: dict[int, tuple[socket.socket, socket.socket]]) -> None:
+    """A connection that one worker lends is served by the other; one that nobody serves is closed."""
+    (first, _), (second, _) = (worker(number, inboxes) for number in (1, 2))
+    for served in (True, False):
+        got: list[socket.socket] = []
+        second.adopt = got.append if served else None
+        mine, theirs = socket.socketpair()
+        with mine, theirs:
+            first.lend(2, theirs)
+            theirs.close()
+            second.drain()
+            for each in got:
+                each.sendall(b"hello")
+                each.close()
+            assert (b"hello" if served else b"") == mine.recv(9)
+
+
+def scope(**more: object) -> dict[str, object]:
+    """A request of the management API."""
+    headers = [(b"host", b"127.0.0.1"), (b"connection", b"keep-alive"), (b"authorization", b"Bearer t")]
+    return {"method": "POST", "raw_path": b"/api/a%20b", "query_string": b"x=1", "headers": headers, **more}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-a: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok", (200, b"ok", None)),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", (200, b"ok", None)),
+        (b"HTTP/1.1 409 Conflict\r\ncontent-length: 0\r\n\r\n", (409, b"", None)),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nok", (200, b"ok", ConnectionError)),
+        (b"", (0, b"", RequestError)),
+    ],
+)
+async def test_a_request_is_passed_on(answer: bytes, expected: tuple[int, bytes, type[Exception] | None]) -> None:
+    """The other worker sees the request as it was; its answer is passed back, and a cut one does not look whole."""
+    there: list[socket.socket] = []
+    sent: list[dict[str, object]] = []
+    seen = b""
+
+    async def serve() -> None:
+        nonlocal seen
+        reader, writer = await asyncio.open_unix_connection(sock=there[0])
+        seen = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2)
+        writer.write(answer)
+        writer.close()
+
+    def lend(connection: socket.socket) -> None:
+        there.append(connection.dup())
+        there[0].setblocking(False)
+        serving.append(asyncio.create_task(serve()))
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    serving: list[asyncio.Task[None]] = []
+    status, body, error = expected
+    with pytest.raises(error) if error is not None else contextlib.nullcontext():
+        await forward(scope(), b"{}", receive, send, lend)  # type: ignore[arg-type]
+    await serving[0]
+    assert seen.startswith(b"POST /api/a%20b?x=1 HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer t\r\n")
+    assert (b"keep-alive" in seen, seen.endswith(b"content-length: 2\r\n\r\n{}")) == (False, True)
+    assert status == (sent[0]["status"] if sent else 0)
+    assert body == b"".join(bytes(message.get("body", b"")) for message in sent)  # type: ignore[call-overload]
+    assert (error is None) == (bool(sent) and sent[-1].get("more_body") is False)

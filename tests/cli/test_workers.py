@@ -338,6 +338,34 @@ def everybody_tells_the_same(case: Case) -> Any:
     return cooling, alike[0] == alike[1], case.ccr.state["pid"] == told[0]["pid"], len(told[0]["workers"])
 
 
+def a_login_is_one_dialog(case: Case) -> Any:
+    """A sign-in that one connection begins goes on over the other, and the pages have the same files."""
+    headers = {"authorization": f"Bearer {(case.ccr.folder / 'management.token').read_text().strip()}"}
+
+    def manage(of: int, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        connection = case.connections[of]
+        more = {"content-type": "application/json"} if body is not None else {}
+        connection.request(method, path, None if body is None else json.dumps(body), {**headers, **more})
+        answer = connection.getresponse()
+        data = answer.read()
+        return answer.status, json.loads(data) if data.startswith(b"{") else data
+
+    found = []
+    for of in (0, 1):
+        _, begun = manage(of, "POST", "/api/auth/login/codex", {"elsewhere": True, "method": "browser"})
+        for other in (0, 1):
+            status, login = manage(other, "GET", f"/api/auth/logins/{begun['id']}")
+            found.append((status, login.get("id") == begun["id"]))
+    odd = [manage(of, "GET", "/api/auth/logins/none")[0] for of in (0, 1)]
+    pages = {manage(of, "GET", "/ui/")[:2] for of in (0, 1)}
+    unsigned = []
+    for of in (0, 1):
+        case.connections[of].request("GET", "/api/auth/providers")
+        unsigned.append((answer := case.connections[of].getresponse()).status)
+        answer.read()
+    return found, odd, len(pages), unsigned
+
+
 PRESET = {
     "Providers": [
         {"name": "up", "api_base_url": "{url}/v1/messages", "api_key": ["p1", "p2"], "models": ["m"]},
@@ -366,6 +394,11 @@ CASES: list[tuple[Callable[[Case], Any], JSON, Any]] = [
         [True, True],
     ),
     (a_preset_has_its_own, {}, ([200] * 4, ["p1 m", "p2 m", "p2 m", "p2 m", "p2 m"])),
+    (
+        a_login_is_one_dialog,
+        {"oauth": {"codex": {"issuer": "http://127.0.0.1:1", "allow_custom_host": True, "redirect_ports": [0]}}},
+        ([(200, True)] * 4, [404, 404], 1, [401, 401]),
+    ),
     (everybody_tells_the_same, {}, ([[("up", "key 1")]] * 2, True, True, None)),
 ]
 

@@ -33,6 +33,8 @@ class TagScanner:
         """Whether text has been given."""
         self._bare = True
         """Whether only blanks have followed the last tag."""
+        self.passing = False
+        """Whether text without a line break is given as it is, as text, and changes nothing here."""
 
     @property
     def open(self) -> bool:
@@ -41,8 +43,10 @@ class TagScanner:
 
     def feed(self, text: str) -> Iterator[Piece]:
         """Take more text; give what is decided by now."""
+        self.passing = False
         if self._state == "before":
             yield from self._before(text)
+            self.passing = self._state == "before" and not self._line and not self._held
         elif self._state == "inside":
             yield from self._inside(text)
         else:

@@ -56,6 +56,12 @@ class Splitter(Push[Event, Event]):
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
         if isinstance(item, BlockDelta):
+            # Nearly all of an answer: text inside of a line, of a block that is open under its own key.
+            block = self._blocks.get(item.key)
+            if block is not None and block.kind == "text" and block.at == item.key:
+                text = item.delta.get("text")
+                if text and "\n" not in text and block.scanner.passing:
+                    return (item,)
             return self._delta(item)
         if isinstance(item, BlockStart):
             return self._start(item)

@@ -26,6 +26,9 @@ from ccr_core import (
 
 from .scan import TagScanner
 
+_NOTHING: BlockKey = ("extrathinktag", "nothing")
+"""A key that no block has."""
+
 
 @attrs.define
 class _Block:
@@ -52,17 +55,18 @@ class Splitter(Push[Event, Event]):
         self._signature = signature
         self._note = note
         self._blocks: dict[BlockKey, _Block] = {}
+        self._through: BlockKey = _NOTHING
+        """The key of the block whose text without a line break passes as it is."""
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
         if isinstance(item, BlockDelta):
-            # Nearly all of an answer: text inside of a line, of a block that is open under its own key.
-            block = self._blocks.get(item.key)
-            if block is not None and block.kind == "text" and block.at == item.key:
+            if item.key == self._through:  # nearly all of an answer
                 text = item.delta.get("text")
-                if text and "\n" not in text and block.scanner.passing:
+                if text and "\n" not in text:
                     return (item,)
             return self._delta(item)
+        self._through = _NOTHING
         if isinstance(item, BlockStart):
             return self._start(item)
         if isinstance(item, BlockStop):
@@ -92,7 +96,10 @@ class Splitter(Push[Event, Event]):
             # A decoder may leave the start of a text block to the Sequencer.
             block = self._blocks[item.key] = _Block(item.key, {"type": "text", "text": ""}, TagScanner(self._tag))
         if is_text:
-            return list(self._say(block, item.delta["text"]))
+            given = list(self._say(block, item.delta["text"]))
+            passing = block.kind == "text" and block.at == block.key and block.scanner.passing
+            self._through = block.key if passing else _NOTHING
+            return given
         if block.kind == "text":
             return (BlockDelta(block.at, item.delta),)
         block.waiting.append(item.delta)

@@ -190,6 +190,19 @@ def test_the_command_names_its_scenarios(command: list[str]) -> None:
     )
 
 
+def test_the_history(bench: Any) -> None:
+    """A run gives a row of the history in the documentation, whose columns are those of the page."""
+    run = bench("run")
+    page = (TESTS.parent / "docs" / "performance.md").read_text()
+    titles = [title for title, *_ in run.HISTORY]
+    assert f"| date | version | machine | {' | '.join(titles)} |" in page
+    machine = {"processor": "P", "cores": 2, "python": "3.11", "load before": 0.5}
+    figures = {program: {figure: 1.234} for _, scenario, program, figure in run.HISTORY if scenario == "flushed"}
+    cells = run.row({"machine": machine, "scenarios": {"flushed": figures}}, "9.9").split("|")
+    expected = ["9.9", "P, 2 cores, Python 3.11, load 0.5", "1.23", "1.23", ""]
+    assert expected == [cell.strip() for cell in cells[2:7]]
+
+
 async def test_counting_is_measured(bench: Any) -> None:
     """
     The benchmark of counting counts a conversation, and what is added to it.

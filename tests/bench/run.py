@@ -46,6 +46,8 @@ from typing import Any, NoReturn
 
 import attrs
 
+from ccr_core import __version__
+
 from . import node, payload, process
 from .process import HERE, Running, StartError
 
@@ -745,6 +747,34 @@ def machine() -> JSON:
     }
 
 
+HISTORY: tuple[tuple[str, str, str, str], ...] = (
+    ("flushed, pass-through", "flushed", "ccr pass-through", "x relay"),
+    ("translated", "flushed", "ccr translated", "x relay"),
+    ("paced, pass-through", "paced", "ccr pass-through", "x relay"),
+    ("translated", "paced", "ccr translated", "x relay"),
+    ("added 60 kB, ms", "first", "ccr translated", "60 kB: added ms"),
+    ("added 1 MB, ms", "first", "ccr translated", "1 MB: added ms"),
+    ("Responses", "dialects", "translated (OpenAI Responses)", "x chat"),
+    ("Gemini", "dialects", "translated (Gemini)", "x chat"),
+    ("two transformers", "dialects", "two transformers (OpenAI chat)", "x chat"),
+    ("long, more ms", "long", "the rule counts", "grown: more ms"),
+    ("two workers", "workers", "2 workers", "x one, by CPU"),
+    ("idle MB", "memory", "ccr translated", "idle MB"),
+)
+"""The columns of the history in docs/performance.md: title, scenario, program, figure."""
+
+
+def row(report: JSON, version: str) -> str:
+    """Format a run as a row of the history: what was not measured in it is left open."""
+    about = report["machine"]
+    name = f"{about['processor']}, {about['cores']} cores, Python {about['python']}, load {about['load before']:.1f}"
+    cells = [time.strftime("%Y-%m-%d"), version, name]
+    for _, scenario, program, figure in HISTORY:
+        value = report["scenarios"].get(scenario, {}).get(program, {}).get(figure)
+        cells.append("" if value is None else f"{value:.1f}" if abs(value) >= 2 else f"{value:.2f}")
+    return "| " + " | ".join(cells) + " |"
+
+
 def table(title: str, rows: JSON) -> str:
     """Format {program: {figure: number}} as a Markdown table."""
     columns = list(dict.fromkeys(key for figures in rows.values() for key in figures))
@@ -820,6 +850,8 @@ def main() -> None:
             about_it = (SCENARIOS[name].__doc__ or "").partition("\n")[0]
             print(table(f"{name} — {about_it}", report["scenarios"][name]), flush=True)
         report["errors"] = bench.errors
+    if product and not given.quick and not bench.errors:
+        print(f"\nfor the history in docs/performance.md:\n\n{row(report, __version__)}")
     if given.json:
         given.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if bench.errors:

@@ -32,6 +32,9 @@ log = logging.getLogger("ccr.request-log")
 QUEUE = 4096
 """The most exchanges that wait to be written."""
 
+GATHER_SECONDS = 0.1
+"""How long nothing is written after something was."""
+
 CLOSE_SECONDS = 3.0
 """How long the end waits for the last lines; a disk that hangs must not hang the router."""
 
@@ -64,6 +67,7 @@ class RequestLog(Observer):
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._hurry = threading.Event()
         self._writing = False
         self._lost = 0
         self._failing = False
@@ -84,6 +88,7 @@ class RequestLog(Observer):
 
     def settle(self, seconds: float) -> bool:
         """Wait until all that was told so far is written or lost; whether that was so within ``seconds``."""
+        self._hurry.set()
         with self._wake:
             return self._wake.wait_for(lambda: not self._queue and not self._writing, seconds)
 
@@ -91,6 +96,7 @@ class RequestLog(Observer):
         """Write what still waits, and end."""
         with self._wake:
             self._closed = True
+            self._hurry.set()
             thread = self._thread
             self._wake.notify_all()
         if thread is not None:
@@ -114,7 +120,11 @@ class RequestLog(Observer):
                 if not batch and not lost:
                     return
                 self._writing = True
+                if not self._closed:
+                    self._hurry.clear()
             unreported = self._write(batch, lost)
+            # What comes meanwhile is written together: under load that is one write for very many exchanges.
+            self._hurry.wait(GATHER_SECONDS)
 
     def _write(self, batch: list[Finished], lost: int) -> int:
         """Append ``batch``; give how many exchanges are still to be reported as lost."""

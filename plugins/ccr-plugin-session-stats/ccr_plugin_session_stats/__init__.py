@@ -35,6 +35,9 @@ log = logging.getLogger("ccr.session-stats")
 WAITING = 4096
 """The most observations that wait to be written; more are counted as requests only in the log of requests."""
 
+GATHER_SECONDS = 0.1
+"""How long nothing is written after something was."""
+
 CLOSE_SECONDS = 2.0
 KEPT = 200
 """The most files that are kept, whatever their age."""
@@ -97,6 +100,7 @@ class SessionStats(Observer):
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._hurry = threading.Event()
         self._writing = False
         self._failing = False
 
@@ -115,6 +119,7 @@ class SessionStats(Observer):
 
     def settle(self, seconds: float) -> bool:
         """Wait until all that was told so far is written; whether that was so within ``seconds``."""
+        self._hurry.set()
         with self._wake:
             return self._wake.wait_for(lambda: not self._waiting and not self._writing, seconds)
 
@@ -122,6 +127,7 @@ class SessionStats(Observer):
         """Write what still waits, and end."""
         with self._wake:
             self._closed = True
+            self._hurry.set()
             thread = self._thread
             self._wake.notify_all()
         if thread is not None:
@@ -137,6 +143,8 @@ class SessionStats(Observer):
                 if not batch:
                     return
                 self._writing = True
+                if not self._closed:
+                    self._hurry.clear()
             by_session: dict[str, list[Arrived | Finished]] = {}
             for observation in batch:
                 by_session.setdefault(observation.session or "", []).append(observation)
@@ -148,6 +156,8 @@ class SessionStats(Observer):
                     if not self._failing:
                         log.warning("cannot write %s: %s; the status line shows old figures", self.folder, error)
                     self._failing = True
+            # What comes meanwhile is written together: under load that is one write for very many exchanges.
+            self._hurry.wait(GATHER_SECONDS)
 
     def _update(self, session: str, seen: Iterable[Arrived | Finished]) -> None:
         running = self._open.setdefault(session, set())

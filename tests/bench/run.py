@@ -269,6 +269,43 @@ def _burst(bench: Bench, shape: JSON, targets: Sequence[Target], unit: str = REL
     }
 
 
+def history(bench: Bench) -> JSON:
+    """CPU ms per request of a burst with the history of requests, and with it switched off."""
+    if bench.product is None:
+        return {}
+    shape = bench.shape(events=200)
+    count = bench.often(480, 128)
+    with (
+        bench.product.started(bench.upstream.port) as (on, _),
+        bench.product.started(bench.upstream.port, observers={"history": False}) as (without, _),
+    ):
+        targets = [
+            Target(f"{way} {name}", server, model)
+            for name, server in (("on", on), ("off", without))
+            for way, model in (("pass-through", "ant,m"), ("translated", "oai,m"))
+        ]
+        for target in targets:
+            bench.load(target, **shape, requests=64)
+
+        def one(target: Target, number: int) -> JSON:
+            time.sleep(1)  # what the last load left to write
+            before = process.cpu_seconds(target.server.pid)
+            bench.load(target, **shape, requests=count, first_number=number * count)
+            time.sleep(1)
+            return {"cpu_ms": (process.cpu_seconds(target.server.pid) - before) * 1000 / count}
+
+        found = bench.rounds(bench.often(15, 3), targets, one)
+    report: JSON = {}
+    for way in ("pass-through", "translated"):
+        pairs = list(zip(found[f"{way} on"], found[f"{way} off"], strict=True))
+        report[way] = {
+            "on: CPU ms/request": median([with_it["cpu_ms"] for with_it, _ in pairs]),
+            "off: CPU ms/request": median([without["cpu_ms"] for _, without in pairs]),
+            "costs %": median([(with_it["cpu_ms"] / without["cpu_ms"] - 1) * 100 for with_it, without in pairs]),
+        }
+    return report
+
+
 def paced(bench: Bench) -> JSON:
     """CPU per event: 64 streams, an event each 10 ms in each; taken while all 64 are streaming."""
     window = bench.often(3, 1)
@@ -655,6 +692,7 @@ def _soak(bench: Bench, target: Target, models: list[str], hang_up_every: int) -
 SCENARIOS: dict[str, Callable[[Bench], JSON]] = {
     "burst": burst,
     "flushed": flushed,
+    "history": history,
     "paced": paced,
     "first": first,
     "dialects": dialects,

@@ -78,13 +78,13 @@ class History(Observer):
     def __init__(self, options: Options, home: Any) -> None:
         self.path = Path(home) / FILE
         self._options = options
-        self._cap = int(options.body_kb * 1000)
+        self._cap = int(options.body_kb * 1000) if options.bodies else 0
         self._queue: deque[Observation] = deque()
         self._dropped: deque[str] = deque()
         self._wake = threading.Event()
         self._end = threading.Event()
         self._settled = threading.Condition()
-        self._writing = False
+        self._told = self._writing = False
         self._thread: threading.Thread | None = None
 
     def on(self, observation: Observation) -> None:
@@ -93,10 +93,12 @@ class History(Observer):
             if isinstance(observation, Finished) and len(self._dropped) < QUEUE:
                 self._dropped.append(observation.id)
             return
-        if isinstance(observation, Body):
+        if self._cap and isinstance(observation, Body):
             observation = attrs.evolve(observation, content=observation.content[: self._cap])
         self._queue.append(observation)
-        if not self._wake.is_set():
+        if not self._told:
+            # Setting the event costs more than all the rest here.
+            self._told = True
             self._wake.set()
             if self._thread is None and not self._end.is_set():
                 self._thread = threading.Thread(target=self._run, name="ccr-history", daemon=True)
@@ -128,6 +130,7 @@ class History(Observer):
             closed = self._end.is_set()
             self._writing = True
             self._wake.clear()
+            self._told = False
             batch = [self._queue.popleft() for _ in range(len(self._queue))]
             dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
             wait = writer.step(batch, dropped, last=closed)

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,9 @@ FIELDS = tuple(field.name for field in attrs.fields(Row) if field.name not in AP
 COLUMNS = ("seq", "change", "writer", *("class" if name == "request_class" else name for name in FIELDS))
 _values = attrgetter(*FIELDS)
 
-PUT = (
-    f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT (seq) DO UPDATE "
-    f"SET {', '.join(f'{name} = excluded.{name}' for name in COLUMNS if name not in ('seq', 'id', 'at'))}"
-)
-PUT_DETAILS = (
-    "INSERT INTO details VALUES (?, ?, ?, ?, ?) ON CONFLICT (seq) DO UPDATE "
-    "SET explanation = excluded.explanation, tries = excluded.tries, notes = excluded.notes, usage = excluded.usage"
-)
+DETAILS = ("seq", "explanation", "tries", "notes", "usage")
+CHUNK = 50
+"""Rows of one statement.  Each statement lets go of the interpreter's lock once, and has to get it back."""
 
 
 class Writer:
@@ -241,8 +237,8 @@ class Writer:
                     seq = given[row.id] = row.seq or change
                     values.append((seq, change, self._id, *_values(row)))
                     details.append((seq, *_details(row)))
-                db.executemany(PUT, values)
-                db.executemany(PUT_DETAILS, details)
+                _put(db, "requests", COLUMNS, values)
+                _put(db, "details", DETAILS, details)
                 db.executemany(
                     "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?)",
                     [(given[row.id], *_content(body)) for row, body in bodies if row.id in given],
@@ -375,6 +371,23 @@ class Writer:
             if gone:
                 db.execute("UPDATE meta SET value = ? WHERE key = 'change'", (change + len(gone),))
             db.execute("DELETE FROM writers WHERE beat < ?", (now - 3600,))
+
+
+def _put(db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, or change those that are there: many with one statement, then the rest one by one."""
+    whole = len(rows) - len(rows) % CHUNK
+    for start in range(0, whole, CHUNK):
+        values = [value for row in rows[start : start + CHUNK] for value in row]
+        db.execute(_statement(table, columns, CHUNK), values)
+    if whole < len(rows):
+        db.executemany(_statement(table, columns, 1), rows[whole:])
+
+
+@lru_cache(maxsize=8)
+def _statement(table: str, columns: Sequence[str], count: int) -> str:
+    places = ", ".join(f"({', '.join('?' * len(columns))})" for _ in range(count))
+    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in ("seq", "id", "at"))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {places} ON CONFLICT (seq) DO UPDATE SET {changes}"
 
 
 def _routed(row: Row, seen: Routed) -> None:

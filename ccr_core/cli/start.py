@@ -205,7 +205,7 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
     signal.signal(signal.SIGTERM, _end)
     try:
         if registry is None:
-            return _supervise(address, config.port, count, options, ready)
+            return _supervise(folder, address, config.port, count, options, ready)
         return serve(
             config, registry, host=address, port=config.port, on_ready=ready, again=again, on_reload=set_log_level
         )
@@ -219,8 +219,10 @@ def _serve(folder: Path, options: Options, log_file: str | None, auto: bool) -> 
         process.clear(folder, os.getpid())
 
 
-def _supervise(address: str, port: int, count: int, options: Options, ready: Callable[..., None]) -> int:
+def _supervise(folder: Path, address: str, port: int, count: int, options: Options, ready: Callable[..., None]) -> int:
     """Listen, and let workers serve."""
+    import shutil
+
     from ccr_core.server import listen
     from ccr_core.workers import Place, Supervisor
 
@@ -228,6 +230,11 @@ def _supervise(address: str, port: int, count: int, options: Options, ready: Cal
     command = [sys.executable, "-P", "-m", "ccr_core.cli", "start", *options.words()]
     sock = listen(address, port)
     at = sock.getsockname()[:2]
+    # Where the usual client library of Prometheus adds up what several processes count.
+    metrics = folder / "run" / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir(mode=0o700, parents=True)
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(metrics))
 
     def begin(about: dict[str, Any]) -> None:
         ready(*at, failed=about["failed"])

@@ -562,6 +562,22 @@ def test_options_stay(two: Case) -> None:
     assert 2 == len(two.status()["workers"])
 
 
+def test_counters_have_one_place(two: Case) -> None:
+    """Workers get a folder, empty at the start, where the client library of Prometheus adds up what they count."""
+    folder = two.ccr.folder / "run" / "metrics"
+    folder.mkdir(parents=True)
+    (folder / "counter_1.db").touch()
+    two.start()
+    found = {
+        Path(f"/proc/{worker['pid']}/environ")
+        .read_bytes()
+        .partition(b"PROMETHEUS_MULTIPROC_DIR=")[2]
+        .partition(b"\0")[0]
+        for worker in two.status()["workers"]
+    }
+    assert ({str(folder).encode()}, False) == (found, (folder / "counter_1.db").exists())
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [

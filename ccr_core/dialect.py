@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import attrs
 import orjson
 
+from ccr_core.catalogue import Prices
 from ccr_core.errors import CcrError, ProtocolError, UpstreamError, kind_of
 from ccr_core.events import Event
 from ccr_core.messages import JSON, Headers, Request
@@ -27,6 +28,7 @@ class Target:
     ``base_url`` is as the configuration has it; the dialect makes the full URL.  ``options`` is an instance of the
     dialect's ``options`` class, filled from the provider's preset and the configuration.  ``level`` is the reasoning
     level that the route asks for.  ``searches``: the provider searches the web itself where a request asks for it.
+    ``prices`` are the model's, where they are known.
     """
 
     provider: str
@@ -37,6 +39,7 @@ class Target:
     max_output: int | None = None
     context: int | None = None
     searches: bool = False
+    prices: Prices | None = None
 
 
 def _no_note(key: str, value: Any) -> None:

@@ -304,12 +304,9 @@ class Engine:
             self._leave(runtime)
 
     def _finished(self, runtime: Runtime, exchange: Exchange, error: CcrError | None = None) -> None:
-        """Tell observers of the end, with what only the engine knows."""
+        """Tell observers of the end."""
         if runtime.watch.wants(observe.Finished if error is None else observe.Failed):
             exchange.project = self._project(exchange)
-            provider = runtime.providers.get(exchange.route.provider) if exchange.route is not None else None
-            if provider is not None and exchange.route is not None:
-                exchange.prices = provider.facts(exchange.route.model).prices
         exchange.finished(error)
 
     def _project(self, exchange: Exchange) -> str | None:
@@ -455,7 +452,7 @@ class Engine:
     ) -> None:
         request, tools = self._offer(runtime, exchange, route)
         attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
-        exchange.outcome = attempt.outcome
+        exchange.outcome, exchange.prices = attempt.outcome, attempt.ctx.target.prices
         reply = await self._begin(runtime, exchange, attempt, route, key)
         try:
             if tools:

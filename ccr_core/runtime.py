@@ -143,6 +143,7 @@ class Provider:
             level=route.level,
             max_output=facts.max_output,
             context=facts.context,
+            prices=facts.prices,
         )
         return attrs.evolve(made, searches=True) if plan.dialect.searches(made) else made
 

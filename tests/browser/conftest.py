@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 from install_axe import SCRIPT  # noqa: E402
+from install_clients import ClientsError, folder, installed  # noqa: E402
 from people import Home, Person  # noqa: E402
 
 ARGUMENTS = (
@@ -49,12 +50,22 @@ def missing() -> str:
     return "" if SCRIPT.is_file() else "axe-core is not installed: run `python tests/e2e/install_axe.py`"
 
 
+def no_clients() -> bool:
+    """Whether there is no Claude Code for the tests that need one, too."""
+    try:
+        installed(folder())
+    except ClientsError:
+        return True
+    return False
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave these tests out where there is no browser and none is wanted."""
-    ours = [item for item in items if HERE in item.path.parents]
-    if ours and not wanted() and missing():
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
+    ours = [item for item in items if HERE in item.path.parents and not wanted()]
+    out = [item for item in ours if missing() or (item.get_closest_marker("e2e") and no_clients())]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 def pytest_report_collectionfinish() -> list[str]:

@@ -160,6 +160,12 @@ class Person:
         self.page.wait_for_function("() => document.querySelector('.page h1') && !document.querySelector('.loading')")
         return self.page
 
+    def save(self) -> None:
+        """Press Save and wait until it is done."""
+        self.page.evaluate("document.getElementById('toasts').replaceChildren()")
+        self.page.click("button:text-is('Save')")
+        self.page.wait_for_selector(".toast:has-text('Saved')")
+
     def heading(self) -> str:
         """What the page is called."""
         return str(self.page.inner_text("h1"))

@@ -57,13 +57,6 @@ SEED = """\
 """
 
 
-def saved(page: Any) -> None:
-    """Press Save and wait until it is done."""
-    page.evaluate("document.getElementById('toasts').replaceChildren()")
-    page.click("button:text-is('Save')")
-    page.wait_for_selector(".toast:has-text('Saved')")
-
-
 def test_round_trip(home: Home, person: Any) -> None:
     """Each page changes one thing of an old file and saves; every comment, unknown key, reference and secret stays."""
     home.write(SEED)
@@ -74,27 +67,27 @@ def test_round_trip(home: Home, person: Any) -> None:
     somebody.go("providers/openrouter")
     page.fill(".field[data-path$='.models'] input", "z-ai/glm-4.6")
     page.press(".field[data-path$='.models'] input", "Enter")
-    saved(page)
+    somebody.save()
     somebody.go("routing")
     page.fill("input[data-key=think]", "openrouter,z-ai/glm-4.6")
-    saved(page)
+    somebody.save()
     somebody.go("transformers/openrouter")
     page.click("details[data-step=maxtoken] summary")
     page.fill(".field[data-path$='.max_tokens'] input", "8192")
-    saved(page)
+    somebody.save()
     somebody.go("statusline")
     page.click("summary:has-text('{{model}}')")
     page.fill(".field[data-path$='.icon'] input", "~")
-    saved(page)
+    somebody.save()
     somebody.go("settings")
     page.fill("input[data-key='limits.idle_s']", "120")
-    saved(page)
+    somebody.save()
     somebody.go("raw")
     text = page.input_value(".editor textarea")
     assert "sk-plain" not in text
     assert "your-secret-key" not in text
     page.fill(".editor textarea", text.replace("// cheap", "// cheaper"))
-    saved(page)
+    somebody.save()
 
     now = home.config.read_text()
     expected = pyjson5.decode(SEED)
@@ -124,7 +117,7 @@ def test_two_browsers(home: Home, person: Any) -> None:
         first.go("routing")
         second.go("routing")
         first.page.fill("input[data-key=background]", "up,m2")
-        saved(first.page)
+        first.save()
         second.page.fill("input[data-key=webSearch]", "up,m1")
         second.page.click("button:text-is('Save')")
         second.page.wait_for_selector("dialog")
@@ -160,6 +153,80 @@ def test_lists_that_moved(home: Home, person: Any) -> None:
         spare, up = home.data()["Providers"]
         assert ("spare", None) == (spare["name"], spare.get("transformer"))
         assert [["maxtoken", {"max_tokens": 99}]] == up["transformer"]["use"]
+
+
+def test_two_in_one_entry(home: Home, person: Any) -> None:
+    """The same for the entry of a provider: both changes are in the file."""
+    with Upstream([]) as upstream:
+        home.write(dict(example(upstream.url)))
+        home.start(SPARE_KEY="k")
+        first, second = person(), person()
+        second.expects("409")
+        first.go("providers/up")
+        second.go("providers/up")
+        for somebody, name in ((first, "m3"), (second, "renamed")):
+            field = "models" if somebody is first else "name"
+            somebody.page.fill(f".field[data-path$='.{field}'] input", name)
+        first.page.press(".field[data-path$='.models'] input", "Enter")
+        first.save()
+        second.page.click("button:text-is('Save')")
+        second.page.wait_for_selector("dialog:has-text('Providers[0].models')")
+        second.page.click("button:text('Apply mine')")
+        second.page.wait_for_selector("h1:text-is('renamed')")
+
+        entry = home.data()["Providers"][0]
+        assert ("renamed", ["m1", "m2", "m3"]) == (entry["name"], entry["models"])
+        assert "sk-secret-of-the-test-0123456789" == entry["api_key"]
+        assert "renamed,m1" == home.data()["Router"]["default"]
+
+
+def test_two_in_the_file(home: Home, person: Any) -> None:
+    """Somebody who edits the text is shown the other's text beside it, and keeps what was typed."""
+    with Upstream([]) as upstream:
+        home.write(dict(example(upstream.url)))
+        home.start(SPARE_KEY="k")
+        somebody = person()
+        somebody.expects("409")
+        page = somebody.go("raw")
+        mine = page.input_value(".editor textarea").replace("50000", "70000")
+        page.fill(".editor textarea", mine)
+        changed = home.data()
+        changed["limits"] = {"idle_s": 77}
+        home.write(changed)
+        page.click("button:text-is('Save')")
+        page.wait_for_selector("dialog textarea")
+        assert [
+            '"idle_s": 77' in text
+            for text in page.eval_on_selector_all("dialog textarea", "all => all.map(a => a.value)")
+        ] == [
+            True,
+            False,
+        ]
+        page.click("dialog button:text('Edit mine further')")
+        assert mine == page.input_value(".editor textarea")
+        assert 77 == home.data()["limits"]["idle_s"]
+
+
+def test_a_key_goes_to_no_new_host_unasked(home: Home, person: Any) -> None:
+    """Another address beside a key that stays: the person is asked, and "no" changes nothing."""
+    with Upstream([]) as upstream:
+        home.write(dict(example(upstream.url)))
+        home.start(SPARE_KEY="k")
+        somebody = person()
+        somebody.expects("400")
+        page = somebody.go("providers/up")
+        before = home.config.read_bytes()
+        page.fill(".field[data-path$='.api_base_url'] input", "https://elsewhere.example/v1/chat/completions")
+        assert "elsewhere.example" in page.inner_text(".key-box")
+        page.click("button:text-is('Save')")
+        page.wait_for_selector("dialog:has-text('elsewhere.example')")
+        page.click("dialog button:text-is('Cancel')")
+        page.wait_for_selector(".field.bad")
+        assert before == home.config.read_bytes()
+        page.click("button:text-is('Save')")
+        page.click("dialog button:text('Send it there')")
+        page.wait_for_selector(".toast:has-text('Saved')")
+        assert "https://elsewhere.example/v1/chat/completions" == home.data()["Providers"][0]["api_base_url"]
 
 
 def test_leaving_asks(home: Home, person: Any) -> None:

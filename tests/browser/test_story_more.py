@@ -240,8 +240,7 @@ def test_third_party(home: Home, person: Any, tmp_path: Path) -> None:
         page.fill(".field[data-path$='.rate'] input", "0.25")
         page.select_option(".field[data-path$='.loud'] select", "true")
         somebody.picture("third-party-form")
-        page.click("button:text-is('Save')")
-        page.wait_for_selector(".toast:has-text('Saved')")
+        somebody.save()
 
         options = {"words": ["one", "two"], "mode": "drop", "rate": 0.25, "loud": True}
         assert {"use": [["quiet", options]]} == home.data()["Providers"][1]["transformer"]

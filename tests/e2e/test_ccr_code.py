@@ -99,4 +99,5 @@ def test_code_keeps_the_clients_own_login(client: Client, tmp_path: Path) -> Non
         assert "oauth-2025-04-20" in request.headers["anthropic-beta"]
         assert request.headers["user-agent"].startswith("claude-cli/")
         assert "key-of-the-router" not in repr(request.headers) + json.dumps(request.body)
-        assert [] == [path for path in rig.ccr_home.rglob("*") if path.is_file() and LOGIN in path.read_text()]
+        files = [path for path in rig.ccr_home.rglob("*") if path.is_file()]
+        assert [] == [path for path in files if LOGIN.encode() in path.read_bytes()]

@@ -40,7 +40,7 @@ export default async function (page) {
    const options = (rule?.options ?? []).filter(option => !routeKeys.has(option.name) && option.type !== 'route')
    const own = Object.fromEntries(options.filter(option => at(option.name) !== undefined).map(option => [option.name, at(option.name)]))
    return h('div', h('strong', name), ' ', rule?.plugin ? h('small.muted', rule.plugin) : badge(t('routing.rules.unknown'), 'bad'), h('p.hint', rule?.summary ?? ''),
-    options.length ? h('details', h('summary', t('routing.rules.options')), optionsForm(options, own, values => { for (const option of options) set(option.name, values[option.name]) }, { path: root(), models: list })) : null)
+    options.length ? h('details', { open: Object.keys(own).length > 0 }, h('summary', t('routing.rules.options')), optionsForm(options, own, values => { for (const option of options) set(option.name, values[option.name]) }, { path: root(), models: list })) : null)
   }, tell, { label: t('routing.rules') }), rest.length ? h('div.row.wrap', h('span.hint', t('routing.rules.left-out')), rest.map(it => button(`+ ${it.name}`, () => { now.push(it.name); tell() }, 'small', { title: it.summary }))) : null,
   at('rules') ? button(t('routing.rules.default'), () => { set('rules', undefined); redraw('rules') }, 'small') : null)
  }

@@ -6,7 +6,7 @@ Rules of this module:
   together;
 * the file ``run/sessions/<session>.json`` is replaced whole, so that a reader sees the old or the new one, and is for
   its owner only; sums go on from what is in it, also after a restart;
-* a cost is only given where the provider reports it or the configuration has a price: nothing is guessed;
+* a cost is only given where the provider reports it, or the configuration or a catalogue has a price: nothing is guessed;
 * the file holds facts about exchanges, never prompts or answers.
 """
 
@@ -270,14 +270,14 @@ def add(data: dict[str, Any], seen: Finished, prices: Mapping[str, Price]) -> No
 
 
 def _cost(route: str, seen: Finished, prices: Mapping[str, Price]) -> float | None:
-    """USD: what the provider says, else by the configured price; ``None`` if neither is known."""
+    """USD: what the provider says, else by the configured price, else by the catalogue; ``None``: not known."""
     said = seen.usage.get("cost") if isinstance(seen.usage, Mapping) else None
     if isinstance(said, int | float) and not isinstance(said, bool):
         return float(said)
     for pattern, price in prices.items():
         if any(fnmatch.fnmatchcase(name, pattern) for name in (route, seen.model)):
             return price.of(seen.usage)
-    return None
+    return seen.cost
 
 
 def read(path: Path) -> dict[str, Any]:

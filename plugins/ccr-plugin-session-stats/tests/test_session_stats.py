@@ -17,7 +17,7 @@ import attrs
 import ccr_plugin_session_stats as plugin
 import pytest
 
-from ccr_core import Arrived, Failed, Finished, Sent
+from ccr_core import Arrived, Failed, Finished, Prices, Sent
 
 ARRIVED = Arrived(
     id="x-1", at=1.0, path="/v1/messages", model="claude-x", stream=True, size=1, session="s-1", request_class="main"
@@ -262,3 +262,13 @@ def test_several_workers(tmp_path: Path, stats: plugin.SessionStats) -> None:
         for worker in workers:
             worker.kill()
             worker.communicate(timeout=10)
+
+
+@pytest.mark.parametrize(("prices", "expected"), [({}, 2.0), ({"*": plugin.Price(input=5.0)}, 5.0)])
+def test_cost_by_the_catalogue(tmp_path: Path, prices: Any, expected: float) -> None:
+    """Where nothing is configured here, the prices that the router knows count."""
+    observer = plugin.SessionStats(plugin.Options(prices=prices), tmp_path)
+    observer.on(attrs.evolve(FINISHED, usage={"input_tokens": 1_000_000}, prices=Prices(input=2.0, output=3.0)))
+    observer.close()
+
+    assert expected == contents(tmp_path)["total"]["cost"]

@@ -6,7 +6,7 @@ Rules of this module:
   together;
 * the file ``run/sessions/<session>.json`` is replaced whole, so that a reader sees the old or the new one, and is for
   its owner only; sums go on from what is in it, also after a restart;
-* a cost is only given where the provider reports it, or the configuration or a catalogue has a price: nothing is guessed;
+* a cost is given where the provider reports it, or the configuration or a catalogue has a price: nothing is guessed;
 * the file holds facts about exchanges, never prompts or answers.
 """
 

@@ -100,6 +100,12 @@ class Attempt:
         headers = {"content-type": "application/json", **preset, **wire.headers, **self.provider.config.headers}
         return attrs.evolve(wire, headers={name.lower(): value for name, value in headers.items()})
 
+    def shed(self) -> None:
+        """Let what was sent go: the answer streams, so it is not sent again."""
+        if self._sent is not None:
+            self._sent = None
+            self.request = self.request.with_(messages=[], system=[], tools=[])
+
     # Back.
 
     def refusal(self, reply: WireReply) -> CcrError:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import random
@@ -261,19 +262,21 @@ class Engine:
         """Answer one request to ``client``; raises nothing but cancellation, which means that the client left."""
         runtime = self.runtime
         try:
-            request = guarded(ingress, "decode", lambda: ingress.decode(body, headers))
+            request = guarded(ingress, "decode", functools.partial(ingress.decode, body, headers))
         except CcrError as error:
             await _refuse(ingress, error, client, {})
             return
         exchange = Exchange(request, runtime.watch, path, self.sender)
         for key, value in request.notes:
             exchange.note(key, value)
+        del request  # nothing here may keep a long conversation while its answer streams
         self._running[runtime] += 1
         exchange.arrived(len(body))
         overheard = None
         if runtime.watch.wants(observe.Body):
             exchange.body("request", body, len(body))
             client = overheard = Overheard(client)
+        del body
         try:
             await self._serve(runtime, exchange, ingress, client)
         except CcrError as error:
@@ -340,8 +343,8 @@ class Engine:
         if runtime.watch.wants(observe.Routed):
             exchange.project = self._project(exchange)
         exchange.routed(choice)
-        exchange.request = choice.request
         routes = self._in_order(runtime, exchange, [choice.route, *fallbacks(runtime, choice)])
+        del choice
         first_error: CcrError | None = None
         for place, route in enumerate(routes):
             last = place + 1 == len(routes)
@@ -453,10 +456,12 @@ class Engine:
         request, tools = self._offer(runtime, exchange, route)
         attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
         exchange.outcome, exchange.prices = attempt.outcome, attempt.ctx.target.prices
+        again = request if tools else None
+        del request
         reply = await self._begin(runtime, exchange, attempt, route, key)
         try:
-            if tools:
-                await self._rounds(runtime, exchange, attempt, reply, request, tools, key, ingress, client)
+            if again is not None:
+                await self._rounds(runtime, exchange, attempt, reply, again, tools, key, ingress, client)
             elif exchange.request.stream:
                 await self._stream(runtime, exchange, attempt, reply, ingress, client)
             else:
@@ -591,8 +596,11 @@ class Engine:
                         written = b"".join(out)
                         out.clear()
                         await _write(exchange, client, ingress, written)
-                        # From now on nothing has to be waited for, as long as the client takes it.
+                        # From now on nothing has to be waited for, as long as the client takes it, and nothing is
+                        # sent again.
                         sink = client.sink(push, out)
+                        exchange.shed()
+                        attempt.shed()
             way.pipe.end(out)
             self._learn_usage(runtime, exchange)
             await _write(exchange, client, ingress, b"".join(out), last=True)

@@ -103,6 +103,13 @@ class Exchange:
         if (key, value) not in self.notes:
             self.notes.append((key, value))
 
+    def shed(self) -> None:
+        """Let the conversation go, which is not needed any more once the answer streams; what identifies it stays."""
+        if self.request.messages:
+            self.request = self.request.with_(messages=[], system=[], tools=[])
+            if self.choice is not None:
+                self.choice = attrs.evolve(self.choice, request=self.request)
+
     def arrived(self, size: int) -> None:
         """Tell observers that the request is here; ``size`` is that of its body in bytes."""
         if self.watch.wants(observe.Arrived):
@@ -125,6 +132,7 @@ class Exchange:
 
     def routed(self, choice: Choice) -> None:
         """Keep the choice and tell observers."""
+        self.request = choice.request
         self.choice = choice
         if self.watch.wants(observe.Routed):
             self.watch.tell(

@@ -388,8 +388,10 @@ class App:
                 serving.cancel()
 
         watching = asyncio.create_task(watch())
+        serve = engine.serve(ingress, path, body, headers, client)
+        del body  # the engine lets it go as soon as it is read
         try:
-            await engine.serve(ingress, path, body, headers, client)
+            await serve
         except asyncio.CancelledError:
             if not left:
                 raise

@@ -301,9 +301,9 @@ async def test_observers_get_what_they_want(runtime: Runtime, wants: tuple[type,
 
 # Copies.
 
-COPIES = {1: 1, 3: 2}
+COPIES = {1: 1, 3: 1}
 """Parts in which a request arrives → blocks of memory as large as the body while it is with the provider, besides
-those parts: what goes out, and the whole request where it has come in parts."""
+those parts: what goes out."""
 
 
 @EACH_WAY

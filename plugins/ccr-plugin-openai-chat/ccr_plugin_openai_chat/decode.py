@@ -104,6 +104,9 @@ class Decoder(Push[Chunk, Event]):
     """Reads one answer.  ``whole``: it comes in one chunk, and needs no mark that it is complete."""
 
     def __init__(self, request: Request, ctx: Context, options: Options, whole: bool = False) -> None:
+        # It lives as long as the answer streams; of many requests at once the prompts and schemas would be most.
+        named = [{field: tool[field] for field in ("type", "name") if field in tool} for tool in request.tools]
+        request = request.with_(system=[], tools=named)
         self._request = request
         self._ctx = ctx
         self._options = options

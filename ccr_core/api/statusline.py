@@ -23,7 +23,7 @@ THEMES = ("default", "powerline", "simple", "full", "router")
 EXAMPLES: Mapping[str, str] = {
     "workDirName": "my-project",
     "gitBranch": "main",
-    "model": "deepseek-chat",
+    "model": "deepseek-flash",
     "inputTokens": "12.3k",
     "outputTokens": "456",
     "totalInputTokens": "230.5k",
@@ -41,7 +41,7 @@ EXAMPLES: Mapping[str, str] = {
     "netLines": "90",
     "version": "2.1.0",
     "sessionId": "1a2b3c4d",
-    "route": "deepseek,deepseek-chat",
+    "route": "deepseek,deepseek-flash",
     "provider": "deepseek",
     "scenario": "default",
     "tokensPerSecond": "64",

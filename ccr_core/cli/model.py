@@ -86,7 +86,7 @@ def set_(route: str, target: str) -> int:
 
     \b
     Examples:
-      ccr model set default deepseek,deepseek-chat
+      ccr model set default deepseek,deepseek-flash
       ccr model set think codex,gpt-5.3-codex,high
       ccr model set longContextThreshold 100000
       ccr model set image none

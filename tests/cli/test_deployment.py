@@ -116,7 +116,7 @@ def test_workflow(ccr: Any, provider: str) -> None:
         assert 0 == done.returncode, f"{name}\n{done.stdout}{done.stderr}"
         said += done.stdout
     assert "Bearer sk-ci: Review this commit.commit 1: so\n true dumb" in said
-    assert "deepseek,deepseek-chat" in said
+    assert "deepseek,deepseek-flash" in said
     assert {} == ccr.state
     assert [] == [path for path in ccr.folder.rglob("*") if path.is_file() and b"sk-ci" in path.read_bytes()]
 

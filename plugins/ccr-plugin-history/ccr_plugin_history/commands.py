@@ -185,7 +185,12 @@ def _json_line(request: JSON) -> None:
 def _csv_line(request: JSON) -> None:
     values = {**request, **request["tokens"], "time": _iso(request["at"])}
     values["error"] = request["error"]["message"] if request["error"] else None
-    csv.writer(sys.stdout).writerow([values.get(name) for name in COLUMNS])
+    csv.writer(sys.stdout).writerow([_cell(values.get(name)) for name in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    """A value as a table may show it: a text that a spreadsheet would take for a formula begins with a quote."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def _line(request: JSON) -> None:
@@ -281,7 +286,7 @@ def usage(by: str, as_json: bool, as_csv: bool, **given: str | None) -> int:
         writer.writerow([by, *names])
         for group in result["groups"]:
             values = {**group, **group["tokens"]}
-            writer.writerow([group["key"], *(values[name] for name in names)])
+            writer.writerow([_cell(group["key"]), *(values[name] for name in names)])
         return 0
     none = "main" if by == "agent" else "?"
     rows = [_sums(group["key"] or none, group) for group in result["groups"]]

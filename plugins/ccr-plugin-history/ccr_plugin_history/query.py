@@ -194,10 +194,12 @@ def changes(path: Path, wanted: Filter, after: str, limit: int = LIMIT) -> JSON:
     if not after.isdecimal():
         raise RequestError(f'"{after}" is no cursor; take the "after" of an answer')
     limit = _limited(limit)
-    sql, values = changes_sql(wanted, int(after), limit + 1)
     with reading(path) as db:
         if db is None:
             return {"requests": [], "before": None, "after": "0", "more": False, "lost": 0}
+        # A cursor from a file that is gone: in the one that took its place all is new.
+        since = int(after) if int(after) <= meta(db, "change") else 0
+        sql, values = changes_sql(wanted, since, limit + 1)
         rows = db.execute(sql, values).fetchall()
         living = alive(db)
         more = len(rows) > limit

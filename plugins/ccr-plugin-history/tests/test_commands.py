@@ -98,6 +98,15 @@ def test_csv(run: Run, some: Writer) -> None:
     assert "too busy" == rows[2]["error"]
 
 
+def test_csv_has_no_formulas(run: Run, tmp_path: Path) -> None:
+    """What a spreadsheet would run as a formula is text there, whoever said it."""
+    writer = Writer(tmp_path / plugin.FILE, plugin.Options(days=36500))
+    writer.step(whole(status=500, error="=cmd|' /C calc'!A0", model="@sum"))
+
+    assert "'=cmd|' /C calc'!A0" == next(csv.DictReader(io.StringIO(run("requests", "--csv")[1])))["error"]
+    assert "p,@sum" == next(csv.DictReader(io.StringIO(run("usage", "--by", "model", "--csv")[1])))["model"]
+
+
 def test_many_are_listed(run: Run, tmp_path: Path) -> None:
     """More than a page of them is read in pages."""
     writer = Writer(tmp_path / plugin.FILE, plugin.Options(days=36500))

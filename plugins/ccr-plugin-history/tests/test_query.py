@@ -130,6 +130,11 @@ def test_changes(tmp_path: Path) -> None:
     assert some["after"] == second["after"]
 
 
+def test_changes_of_another_file(few: Path) -> None:
+    """A cursor of a file that was removed is no reason to be told nothing of the new one."""
+    assert 6 == len(query.changes(few, ALL, "1000")["requests"])
+
+
 @pytest.mark.parametrize(
     ("ask", "words"),
     [

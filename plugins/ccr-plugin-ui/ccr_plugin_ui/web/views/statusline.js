@@ -29,9 +29,9 @@ export default async function (page) {
    const change = key => value => { if (value) module[key] = value; else delete module[key]; write() }
    const one = (key, control, hint) => field(t(`status.${key}`), control, { hint, path: `StatusLine.${style()}.modules[${place}].${key}` })
    const text = input(module.text, change('text'), { class: 'mono' })
-   const insert = choose('', [['', t('status.insert')], ...variables.map(it => [it.name, `${it.name}: ${it.example}`])], name => { text.setRangeText(`{{${name}}}`, text.selectionStart, text.selectionEnd, 'end'); change('text')(text.value); insert.value = ''; text.focus() }, { label: t('status.insert'), class: 'short' })
+   const insert = choose('', [['', t('status.insert')], ...variables.map(it => [it.name, `${it.name}: ${it.example}`])], name => { text.setRangeText(`{{${name}}}`, text.selectionStart, text.selectionEnd, 'end'); change('text')(text.value); insert.value = ''; text.focus() }, { label: t('status.insert') })
    return h('details', { open: place === opened }, h('summary', h('strong', module.type), ' ', h('small.muted', [module.icon, module.text, module.scriptPath].filter(Boolean).join(' '))), h('div.grid',
-    one('type', choose(module.type, [...Object.keys(TEXTS), ...module.scriptPath ? ['script'] : []], change('type'))), one('icon', combo(module.icon, ICONS.map(([value, note]) => ({ value, note })), change('icon'))), one('text', h('div.row', text, insert)),
+    one('type', choose(module.type, [...Object.keys(TEXTS), ...module.scriptPath ? ['script'] : []], change('type'))), one('icon', combo(module.icon, ICONS.map(([value, note]) => ({ value, note })), change('icon'))), one('text', h('div', text, insert)),
     one('color', combo(module.color, Object.keys(colors).map(value => ({ value })), change('color')), t('status.color.hint')), one('background', combo(module.background, Object.keys(colors).map(it => ({ value: `bg_${it}` })), change('background'))),
     module.scriptPath ? one('scriptPath', input(module.scriptPath, () => {}, { readOnly: true }), t('settings.owner')) : null))
   }, write, { label: t('status.modules'), name: module => module.type }),

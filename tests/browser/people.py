@@ -93,13 +93,13 @@ class Home:
             return json.load(answer)
 
     def message(self, text: str = "Hello?", **fields: Any) -> Any:
-        """Send a request for a model as a client does."""
+        """Send a request for a model as a client does; the answer (the text of a stream)."""
         body = {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": text}]}
         request = urllib.request.Request(
             f"{self.url}/v1/messages", json.dumps(body | fields).encode(), {"content-type": "application/json"}
         )
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return json.load(answer)
+            return answer.read().decode() if fields.get("stream") else json.load(answer)
 
     def close(self) -> None:
         """End the router."""

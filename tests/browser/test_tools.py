@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -108,6 +109,20 @@ def test_requests_are_filtered_and_copied(home: Home, person: Any) -> None:
         command = page.evaluate("navigator.clipboard.readText()")
         assert command.startswith(f"curl '{home.url}/v1/messages'")
         assert "$ANTHROPIC_AUTH_TOKEN" in command
+
+
+def test_what_runs_is_followed(home: Home, person: Any) -> None:
+    """A request is seen while it runs, and leaves the list of the running when it ends."""
+    with Upstream(lambda _: Say(text="Slowly.", pause=1.0, silence=2.0)) as upstream:
+        home.write(dict(example(upstream.url)))
+        home.start(SPARE_KEY="k")
+        somebody = person()
+        page = somebody.go("requests?status=running")
+        sending = threading.Thread(target=home.message, kwargs={"stream": True})
+        sending.start()
+        page.wait_for_selector("tbody tr[data-state=running]")
+        sending.join()
+        page.wait_for_selector("tbody tr", state="detached")
 
 
 def test_status_line_is_designed(home: Home, person: Any) -> None:

@@ -32,34 +32,35 @@ export class Live {
  }
 
  async start() {
-  const answer = await api.get(`/api/history/requests${query({ ...this.filters, limit: this.limit })}`, { signal: this.signal })
-  this.rows = answer.requests
-  this.before = answer.before
-  this.cursor = answer.after
+  await this.load()
+  poll(async () => { if (this.follow) await this.next() }, 1000, this.signal)
+ }
+
+ ask(more) { return api.get(`/api/history/requests${query({ ...this.filters, limit: this.limit, ...more })}`, { signal: this.signal }) }
+
+ async load() {
+  ({ requests: this.rows, before: this.before, after: this.cursor } = await this.ask())
   this.draw()
-  poll(() => this.next(), 1000, this.signal)
  }
 
  async next() {
-  if (!this.follow) return
-  const answer = await api.get(`/api/history/requests${query({ ...this.filters, after: this.cursor, limit: 200 })}`, { signal: this.signal })
-  this.cursor = answer.after ?? this.cursor
-  const fresh = answer.requests.filter(row => !this.rows.some(old => old.id === row.id))
-  if (answer.requests.length) {
-   const changed = new Map(answer.requests.map(row => [row.id, row]))
-   this.rows = [...this.rows.map(row => changed.get(row.id) ?? row), ...fresh].sort((a, b) => b.at - a.at)
-   if (this.rows.length > this.limit + this.extra) this.rows.length = this.limit + this.extra
-   this.draw()
-   if (fresh.length) this.say.textContent = t('requests.new', { n: fresh.length })
-  } else this.tick()
+  // What has ended is not among the running any more, and so never told as a change.
+  if (this.filters.status === 'running') return this.load()
+  const { requests, after } = await this.ask({ after: this.cursor, limit: 200 })
+  this.cursor = after
+  if (!requests.length) return this.tick()
+  const changed = new Map(requests.map(row => [row.id, row]))
+  const fresh = requests.filter(row => !this.rows.some(old => old.id === row.id))
+  this.rows = [...this.rows.map(row => changed.get(row.id) ?? row), ...fresh].sort((a, b) => b.at - a.at).slice(0, this.limit + this.extra)
+  this.draw()
+  if (fresh.length) this.say.textContent = t('requests.new', { n: fresh.length })
  }
 
  async older() {
-  const answer = await api.get(`/api/history/requests${query({ ...this.filters, before: this.before, limit: this.limit })}`, { signal: this.signal })
-  const have = new Set(this.rows.map(row => row.id))
-  this.rows.push(...answer.requests.filter(row => !have.has(row.id)))
-  this.before = answer.before
-  this.extra += answer.requests.length
+  const { requests, before } = await this.ask({ before: this.before })
+  this.rows.push(...requests.filter(row => !this.rows.some(old => old.id === row.id)))
+  this.before = before
+  this.extra += requests.length
   this.draw()
  }
 

@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from install_clients import LABELS, Client, ClientsError, folder, installed
+from install_clients import LABELS, Client, folder, installed, missing
 from rig import Rig
 from scripted import Upstream
 
@@ -24,15 +24,6 @@ from scripted import Upstream
 def wanted() -> bool:
     """Whether a missing client is a failure."""
     return os.environ.get("CI", "").lower() in ("true", "1") or os.environ.get("CCR_E2E") == "1"
-
-
-def missing() -> str:
-    """Why the clients cannot be used; empty when they can."""
-    try:
-        installed(folder())
-    except ClientsError as error:
-        return str(error)
-    return ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -64,6 +64,15 @@ def installed(root: Path) -> dict[str, Client]:
     return clients
 
 
+def missing() -> str:
+    """Why the clients cannot be used; empty when they can."""
+    try:
+        installed(folder())
+    except ClientsError as error:
+        return str(error)
+    return ""
+
+
 def install(root: Path, *, update: bool = False) -> dict[str, Client]:
     """Install both clients under `root` and return them; with everything there and no `update` it only looks.
 

@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import missing
-from install_clients import LABELS, folder, installed
+from install_clients import LABELS, folder, installed, missing
 from rig import Rig, Run
 from scripted import Call, Received, Reply, Say, Upstream
 from test_claude_code import WithExpert, png

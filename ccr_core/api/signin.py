@@ -7,13 +7,11 @@ code, asks, and is told what the user typed or pasted.  No token is ever shown.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import time
 from typing import Any
 
 import attrs
-import orjson
 
 from ccr_core import config_edit, probe
 from ccr_core.api.config import SAVED
@@ -32,9 +30,6 @@ from ccr_core.tokenstore import save_login
 
 KEPT_SECONDS = 900.0
 """How long the end of a login can be asked for."""
-
-PASSED = "login-"
-"""How a file is called in which one worker tells another what a user said."""
 
 STATES = ("working", "open", "code", "question", "done", "failed")
 
@@ -139,62 +134,6 @@ def _used_by(desk: Desk, name: str) -> list[str]:
     ]
 
 
-# --- several workers ------------------------------------------------------------------------------------------
-
-
-def _told_here(desk: Desk) -> dict[str, JSON]:
-    return {id: _told(login) for id, login in _logins(desk).items()}
-
-
-def _take(desk: Desk) -> None:
-    """Do what another worker was asked to do with a login of this one."""
-    for path in (desk.app.home / "management").glob(f"{PASSED}*"):
-        try:
-            message = orjson.loads(path.read_bytes())
-            login = _logins(desk).get(message["id"])
-            if login is None:
-                continue
-            path.unlink()
-        except (OSError, ValueError, KeyError):
-            continue
-        if message.get("answer") is None:
-            desk.kept["ending"] = asyncio.ensure_future(login.session.cancel())
-        else:
-            with contextlib.suppress(AuthError):
-                login.session.finish(message["answer"])
-
-
-def _join(desk: Desk) -> None:
-    """Let the other workers of this router see the logins here."""
-    if desk.app.post is not None:
-        peers = desk.app.post.peers
-        peers.answers["logins"] = lambda: _told_here(desk)
-        peers.told["logins"] = lambda: _take(desk)
-
-
-async def _elsewhere(desk: Desk) -> dict[str, JSON]:
-    """The logins of the other workers."""
-    if desk.app.post is None:
-        return {}
-    found = await desk.app.post.peers.ask("logins")
-    return {id: told for logins in found.values() for id, told in (logins or {}).items()}
-
-
-async def _pass_on(desk: Desk, id: str, answer: str | None) -> None:
-    """Tell whoever holds a login what the user said (``None``: to end it).
-
-    It goes through a file of the user's own, since it may be a secret and as long as it likes.
-    """
-    assert desk.app.post is not None
-    folder = desk.app.home / "management"
-    await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{PASSED}{secrets.token_hex(8)}"
-    text = orjson.dumps({"id": id, "answer": answer}).decode()
-    await asyncio.to_thread(config_edit.write_whole, path, text)
-    desk.app.post.peers.say("logins")
-    await asyncio.sleep(0.1)
-
-
 # --- logins ---------------------------------------------------------------------------------------------------
 
 
@@ -223,10 +162,6 @@ async def begin(desk: Desk, call: Call) -> JSON:
     if wanted.account is not None and wanted.account not in known:
         raise Refused(f"{spec.name} has no account {wanted.account!r}; leave it out to add one", 404)
     logins = _logins(desk)
-    _join(desk)
-    for id, told in (await _elsewhere(desk)).items():
-        if told["provider"] == spec.name and told["state"] not in ("done", "failed"):
-            await _pass_on(desk, id, None)
     for id, old in list(logins.items()):
         if old.provider == spec.name:
             await old.session.cancel()
@@ -280,48 +215,38 @@ def _told(login: Login) -> JSON:
     }
 
 
-async def _found(desk: Desk, call: Call) -> tuple[Login | None, JSON]:
-    """A login, if it is held by this worker, and how it stands."""
-    id = call.path["id"]
-    login = _logins(desk).get(id)
-    if login is not None:
-        return login, _told(login)
-    told = (await _elsewhere(desk)).get(id)
-    if told is None:
+def _found(desk: Desk, call: Call) -> Login:
+    """The login that is asked about."""
+    login = _logins(desk).get(call.path["id"])
+    if login is None:
         raise Refused("there is no such login any more; begin another", 404)
-    return None, told
+    return login
 
 
 async def look(desk: Desk, call: Call) -> JSON:
     """How a login stands."""
-    return (await _found(desk, call))[1]
+    return _told(_found(desk, call))
 
 
 async def answer(desk: Desk, call: Call) -> JSON:
     """Pass on what the user typed or pasted."""
     wanted: Reply = call.given
-    login, told = await _found(desk, call)
-    if told["state"] not in ("open", "question"):
+    login = _found(desk, call)
+    if _told(login)["state"] not in ("open", "question"):
         raise Refused("this login does not wait for an answer", 409)
-    if login is None:
-        await _pass_on(desk, call.path["id"], wanted.answer)
-    else:
-        try:
-            login.session.finish(wanted.answer)
-        except AuthError as error:
-            raise Refused(error.message, 409) from None
-        await asyncio.sleep(0.05)  # what follows at once is told at once
-    return (await _found(desk, call))[1]
+    try:
+        login.session.finish(wanted.answer)
+    except AuthError as error:
+        raise Refused(error.message, 409) from None
+    await asyncio.sleep(0.05)  # what follows at once is told at once
+    return _told(login)
 
 
 async def cancel(desk: Desk, call: Call) -> JSON:
     """End a login."""
-    login, _ = await _found(desk, call)
-    if login is None:
-        await _pass_on(desk, call.path["id"], None)
-    else:
-        await login.session.cancel()
-    return (await _found(desk, call))[1]
+    login = _found(desk, call)
+    await login.session.cancel()
+    return _told(login)
 
 
 # --- accounts -------------------------------------------------------------------------------------------------

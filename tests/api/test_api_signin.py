@@ -15,7 +15,6 @@ import ccr_plugin_store_file
 import httpx
 import pytest
 from api_client import Client
-from starlette.applications import Starlette
 
 from ccr_core import (
     Ask,
@@ -37,12 +36,8 @@ from ccr_core import (
     Wish,
     hookimpl,
 )
-from ccr_core.api import routes
-from ccr_core.peers import Peers
 from ccr_core.plugins import Registry
 from ccr_core.plugins import load as load_plugins
-from ccr_core.server import App
-from ccr_core.workers import pair
 
 STATE = "state-of-the-toy-vendor"
 
@@ -330,36 +325,3 @@ async def test_new_models_are_added_to_the_configuration(client: Client) -> None
     assert (["m2"], 2, []) == (got["added"], got["total"], again["added"])
     assert ("m1", "m2") == client.app.engine.runtime.config.providers[0].models
     assert "// used with an account" in client.text
-
-
-async def test_any_worker_knows_a_login(client: Client, registry: Registry) -> None:
-    """
-    With several workers a page may be answered by another one than that which holds the login.
-    """
-    inboxes = {number: pair() for number in (1, 2)}
-    runtime = client.app.engine.runtime
-    second = App(runtime)
-    for number, app in ((1, client.app), (2, second)):
-        others = {other: both[1] for other, both in inboxes.items() if other != number}
-        peers = Peers(number, inboxes[number][0], others)
-        app.join(SimpleNamespace(place=SimpleNamespace(router=1, number=number), peers=peers))  # type: ignore[arg-type]
-        await peers.begin()
-    transport = httpx.ASGITransport(Starlette(routes=routes(second)), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3456") as http:
-        other = Client(http, second, client.path)
-
-        login = await client.ask("POST", "/api/auth/login/toy", {"method": "device"})
-        login = await until(other, login, "question")
-        await other.ask("POST", f"/api/auth/logins/{login['id']}", {"answer": "mine"})
-        done = await until(other, login, "done")
-        third = await client.ask("POST", "/api/auth/login/toy", {})
-        ended = await other.ask("DELETE", f"/api/auth/logins/{third['id']}")
-
-    assert ("dev", "failed") == (done["account"], ended["state"])
-    assert [] == [*(client.path.parent / "management").glob("login-*")]
-    for app in (client.app, second):
-        app.post.peers.close()  # type: ignore[union-attr]
-    for both in inboxes.values():
-        for each in both:
-            each.close()
-    await second.sender.aclose()

@@ -176,7 +176,8 @@ def check(body: JSON) -> None:
     if not messages:
         raise RequestError("messages: at least one message is required")
     for place, message in enumerate(messages):
-        _check_message(message, f"messages.{place}")
+        if not _is_sound(message):
+            _check_message(message, f"messages.{place}")
     system = body.get("system")
     if system is not None and not isinstance(system, str):
         _check_blocks(system, "system")
@@ -195,6 +196,35 @@ def check(body: JSON) -> None:
     for name in _OBJECTS:
         if not isinstance(body.get(name), dict | None):
             raise RequestError(f"{name}: Input should be an object")
+
+
+def _is_sound(message: Any) -> bool:
+    """Whether a message is certainly right; what is rarer is left to :func:`_check_message`, which takes more time."""
+    if type(message) is not dict or message.get("role") not in ROLES:
+        return False
+    content = message.get("content")
+    return type(content) is str or _are_sound(content)
+
+
+def _are_sound(blocks: Any) -> bool:
+    if type(blocks) is not list:
+        return False
+    for block in blocks:
+        if type(block) is not dict:
+            return False
+        kind = block.get("type")
+        if kind == "text":
+            sound = type(block.get("text")) is str
+        elif kind == "tool_result":
+            content = block.get("content")
+            sound = type(block.get("tool_use_id")) is str and (type(content) is str or _are_sound(content))
+        elif kind == "tool_use":
+            sound = type(block.get("input")) is dict and type(block.get("id")) is str and type(block.get("name")) is str
+        else:
+            sound = kind == "thinking" and type(block.get("thinking")) is str
+        if not sound:
+            return False
+    return True
 
 
 def _check_message(message: Any, where: str) -> None:

@@ -206,7 +206,7 @@ async def test_a_preview_runs_no_script_and_reads_no_file(client: Client) -> Non
 
     got = await client.ask("POST", "/api/statusline/preview", {"config": {"default": {"modules": modules}}})
 
-    assert ["<script.py>", " ", "deepseek-chat"] == [span["text"] for span in got["spans"]]
+    assert ["<script.py>", " ", "deepseek-flash"] == [span["text"] for span in got["spans"]]
     assert "#ff0000" == got["spans"][2]["color"]
     assert not (client.path.parent / "ran").exists()
 

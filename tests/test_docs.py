@@ -387,6 +387,23 @@ def test_the_counter_of_the_guide() -> None:
     assert 4 == example("counter").counters["acme-words"].value.factory().count("one two three")
 
 
+async def test_the_page_of_the_guide() -> None:
+    """It answers with the number of models that the router has."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    factory = example("page").pages["census"].value.factory
+    assert factory is not None
+    router = types.SimpleNamespace(models=lambda: [{"id": "p,m"}, {"id": "p,n"}])
+
+    await factory(None, router)({"type": "http"}, None, send)
+
+    assert 200 == sent[0]["status"]
+    assert {"models": 2} == json.loads(sent[1]["body"])
+
+
 def test_the_transformer_of_the_reference() -> None:
     """The example of a transformer keeps to what transformers must do."""
     block = next(block for block in blocks(HOOKS_PAGE) if "def ccr_transformers" in block.text)

@@ -158,7 +158,12 @@ def unpack(data: bytes, into: Path, name: str) -> None:
                 raise CcrError(f"{name}: cannot read {inner}: {error}") from error
             total += len(content)
             _within(len(seen), total, name)
-            _write(into / inner, content, bool(entry.external_attr >> 16 & 0o100))
+            try:
+                _write(into / inner, content, bool(entry.external_attr >> 16 & 0o100))
+            except (FileExistsError, IsADirectoryError, NotADirectoryError, ValueError):
+                raise CcrError(f"{name}: {inner} cannot be unpacked: a name is a file and a folder") from None
+            except OSError as error:
+                raise CcrError(f"{name}: cannot write {str(inner)[:80]}: {error.strerror or error}") from error
 
 
 def _checked(entry: zipfile.ZipInfo, name: str) -> PurePosixPath:

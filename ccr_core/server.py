@@ -683,9 +683,11 @@ def _start(status: int, headers: Mapping[str, str]) -> dict[str, Any]:
 
 def _host_name(host: str) -> str:
     """The name in a ``Host`` header, without port and brackets."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if ":" in host else host
+    name, end, port = host.rpartition("]") if host.startswith("[") else host.partition(":")
+    if end == "]":
+        name, port = name[1:], port.removeprefix(":")
+    # Anything else behind the name is no port: several of these headers, or somebody who tries things.
+    return name if not port or port.isdecimal() else ""
 
 
 def create_app(runtime: Runtime, sender: Sender | None = None) -> App:

@@ -190,6 +190,8 @@ async def test_a_link_becomes_a_session() -> None:
     bearer = {"authorization": f"Bearer {token}"}
 
     assert 401 == (await call(app, "POST", "/api/session", code, json_type)).status
+    for odd, status in ((b"[" * 2000 + b"]" * 2000, 400), (b" " * 5000, 413)):
+        assert status == (await call(app, "POST", "/api/session", odd, json_type)).status
     assert 200 == (await call(app, "GET", "/api/pages/one", headers=bearer)).status
     assert said(await call(app, "GET", "/api/session", headers=bearer))["expires"] > 0
     assert {} == said(await call(app, "DELETE", "/api/session", headers=bearer))

@@ -70,7 +70,13 @@ async def test_open_routes_answer_anyone(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [*PATHS, *OPEN])
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3456", "127.0.0.1.evil.example", "", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:3456", "127.0.0.1.evil.example", "", "0.0.0.0", "127.0.0.1:1, evil.example"),
+        *("127.0.0.1:1@evil.example", "127.0.0.1:x", "[::1]evil.example", "[::1", "::1"),
+    ],
+)
 async def test_foreign_host_is_refused_on_every_route(method: str, path: str, host: str) -> None:
     """
     A page whose name was pointed at this machine gets nothing.

@@ -48,6 +48,8 @@ def denied(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Problem]
             if not known[value]:
                 problems.append(Problem(join("", *path), f"{noun} cannot be added here; {OWNER}"))
             known[value] -= 1
+    if _store(after) not in (None, _store(before)):
+        problems.append(Problem("token_store.path", f"where accounts are kept is not set here; {OWNER}"))
     off, still = (set(map(str, _list(each.get("disabled_plugins")))) for each in (before, after))
     problems += [
         Problem("disabled_plugins", f"switching a plugin on loads its code; run: ccr plugins enable {name}")
@@ -66,6 +68,12 @@ STRICT: Mapping[Any, int] = {"warn": 1, "enforce": 2}
 def _remote(document: Mapping[str, Any]) -> bool:
     management = document.get("management")
     return bool(isinstance(management, Mapping) and management.get("remote"))
+
+
+def _store(document: Mapping[str, Any]) -> Any:
+    """The file of the accounts, where one is named."""
+    store = document.get("token_store")
+    return store.get("path") if isinstance(store, Mapping) else None
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -25,7 +25,7 @@ MASK = "********"
 _REFERENCE = re.compile(r"\$\{[^}]+\}|\$[A-Z_][A-Z0-9_]*")
 _LOOKS = re.compile(
     r"\b(?:sk|rk|pk)-[A-Za-z0-9_-]{16,}|\bgh[a-z]_\w{20,}|\bgithub_pat_\w{20,}|\bAIza[\w-]{30,}|\bxox[a-z]-[\w-]{10,}"
-    r"|\bya29\.[\w-]{10,}|\bAKIA[0-9A-Z]{16}|\bgsk_\w{20,}|\bhf_\w{20,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"|\bya29\.[\w-]{10,}|\bAKIA[0-9A-Z]{16}|\bgsk_\w{20,}|\bhf_\w{20,}|\beyJ[\w-]{8,2000}+\.[\w-]{8,}\.[\w-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.S,
 )
@@ -33,7 +33,7 @@ _BEARER = re.compile(r"(\b[Bb]earer\s+)(?![$*])[\w.~+/=-]{12,}")
 _ADDRESS = re.compile(r"(://[^/?#@:\s]*:)([^/?#@\s]+)(@)|(://)([^/?#@:\s]{8,})(@)")
 _QUERY = re.compile(r"([?&](?:[\w-]*key|[\w-]*token|sig|signature|secret|password)=)([^&#\s\"']+)", re.I)
 _REMARK = re.compile(
-    r"""((?:[\w-]*(?:key|token|secret|password|authorization)|passwd)["']?\s*[:=]\s*["']?(?:Bearer )?)"""
+    r"""((?:[\w-]{0,60}(?:key|token|secret|password|authorization)|passwd)["']?\s*[:=]\s*["']?(?:Bearer )?)"""
     r"""(?!\$)([^\s"',}\]]{4,})""",
     re.I,
 )

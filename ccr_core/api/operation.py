@@ -179,6 +179,8 @@ def failed(error: Exception, what: str, clean: Callable[[Any], Any]) -> Response
             status = 502
         case CcrError():
             status = 400
+        case RecursionError():
+            status, message = 400, "this is nested too deeply"
         case _:
             log.error("%s failed", what, exc_info=error)
             message = f"this is a fault of the router: {type(error).__name__}; its log says more"

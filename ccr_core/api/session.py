@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -14,6 +15,9 @@ from ccr_core.access import Access
 from ccr_core.errors import RequestError
 
 PRIVATE = {"cache-control": "no-store"}
+
+MOST = 4096
+"""Bytes of a body: whoever sends it is not known yet."""
 
 
 def session_routes(access: Access) -> list[BaseRoute]:
@@ -49,8 +53,13 @@ def _token(request: Request) -> str:
 
 
 async def _body(request: Request) -> dict[str, Any]:
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > MOST:
+            raise RequestError(f"the body is larger than {MOST} bytes", 413)
     try:
-        given = await request.json()
+        given = orjson.loads(data)
     except ValueError:
         given = None
     if not isinstance(given, dict):

@@ -387,6 +387,7 @@ async def test_a_check_writes_nothing(client: Client) -> None:
 CODE = [
     [set_(["CUSTOM_ROUTER_PATH"], "/tmp/evil.py")],
     [set_(["CLAUDE_PATH"], "/tmp/evil")],
+    [set_(["token_store"], {"name": "file", "path": "/tmp/evil"})],
     [set_(["REWRITE_SYSTEM_PROMPT"], "/etc/passwd")],
     [set_(["transformers"], [{"path": "/tmp/evil.py"}])],
     [set_(["StatusLine"], {"default": {"modules": [{"type": "script", "scriptPath": "/tmp/evil.py"}]}})],

@@ -85,6 +85,6 @@ def _known(given: Mapping[str, str], *names: str) -> None:
 
 def _number(given: Mapping[str, str], name: str, default: int) -> int:
     text = given.get(name, str(default))
-    if not text.isdecimal():
-        raise RequestError(f'{name} must be a number, not "{text}"')
+    if not text.isdecimal() or len(text) > 18:
+        raise RequestError(f'{name} must be a number, not "{text[:40]}"')
     return int(text)

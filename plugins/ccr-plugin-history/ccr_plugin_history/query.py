@@ -191,8 +191,8 @@ def changes_sql(wanted: Filter, after: int, limit: int) -> tuple[str, list[Any]]
 
 def changes(path: Path, wanted: Filter, after: str, limit: int = LIMIT) -> JSON:
     """What is new or has changed since ``after``, oldest change first: the same form, without ``before``."""
-    if not after.isdecimal():
-        raise RequestError(f'"{after}" is no cursor; take the "after" of an answer')
+    if not after.isdecimal() or len(after) > 18:
+        raise RequestError(f'"{after[:40]}" is no cursor; take the "after" of an answer')
     limit = _limited(limit)
     with reading(path) as db:
         if db is None:
@@ -224,11 +224,11 @@ def _place(before: str | None) -> tuple[float, int] | None:
         return None
     at, found, seq = before.partition("~")
     try:
-        if not found:
+        if not found or len(seq) > 18:
             raise ValueError
         return float(at), int(seq)
     except ValueError:
-        raise RequestError(f'"{before}" is no cursor; take the "before" of an answer') from None
+        raise RequestError(f'"{before[:40]}" is no cursor; take the "before" of an answer') from None
 
 
 def _request(row: sqlite3.Row, living: set[str]) -> JSON:

@@ -2,6 +2,9 @@
 
 It is a net, not a proof: it knows the usual forms of keys and the usual names of fields that hold secrets.  That is why
 bodies are kept only where somebody switched that on.
+
+What is looked through comes from anywhere, so each pattern takes time in proportion to the text: what may come before
+a certain word has a limit, or begins where nothing like it stands before.
 """
 
 from __future__ import annotations
@@ -18,14 +21,14 @@ _FORMS = re.compile(
 """Keys and tokens as services make them."""
 
 _FIELDS = re.compile(
-    r'((?:\\*"|\')[\w-]*(?:api[_-]?key|secret|password|passwd|authorization|access[_-]?token|refresh[_-]?token|cookie)'
-    r"""[\w-]*(?:\\*"|')\s*:\s*(?:\\*"|'))[^"'\\]+""",
+    r'((?:(?<!\\)\\*"|\')[\w-]{0,60}(?:api[_-]?key|secret|password|passwd|authorization|access[_-]?token|refresh[_-]?token'
+    r"""|cookie)[\w-]{0,60}(?:\\*"|')\s*:\s*(?:\\*"|'))[^"'\\]+""",
     re.IGNORECASE,
 )
 """Fields of JSON, also of JSON inside a text, that hold secrets by their name."""
 
 _SETTINGS = re.compile(
-    r"(\b[\w-]*(?:API_?KEY|SECRET|PASSWORD|PASSWD|TOKEN)=)[^\s\"'\\&;]{6,}",
+    r"((?<![\w-])[\w-]{0,60}(?:API_?KEY|SECRET|PASSWORD|PASSWD|TOKEN)=)[^\s\"'\\&;]{6,}",
 )
 """``NAME_API_KEY=…`` as in shells and files of settings."""
 

@@ -52,6 +52,20 @@ def some(tmp_path: Path) -> Writer:
     return writer
 
 
+EVIL = "=cmd\x1b]0;title\x07\x1b[2J\x9b31m\u202e"
+
+
+def test_what_a_provider_says_gives_no_orders_to_a_terminal(run: Run, tmp_path: Path) -> None:
+    """Escape sequences are written out, in the list, of one request and in sums."""
+    writer = Writer(tmp_path / plugin.FILE, plugin.Options(days=36500))
+    writer.step(whole("req_aaaaaaaa1", AT, model=f"m{EVIL}", status=500, error=EVIL, usage={}, notes=(("k", EVIL),)))
+
+    for args in (["requests"], ["requests", "show", "aaa1"], ["usage", "--by", "model"]):
+        code, out, _ = run(*args)
+        assert (0, []) == (code, [char for char in "\x1b\x07\x9b\u202e" if char in out])
+        assert "=cmd\\u001b]0;title\\u0007\\u001b[2J\\u009b31m\\u202e" in out
+
+
 def test_list(run: Run, some: Writer) -> None:
     """A line for each request, the newest last, plain where nobody looks."""
     code, out, err = run("requests")

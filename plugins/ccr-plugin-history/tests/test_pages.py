@@ -54,6 +54,8 @@ async def test_in_a_router(ccr: Make, upstream: Upstream, tmp_path: Path, monkey
     assert 1 == (await get("usage?by=model"))["groups"][0]["requests"]
     assert 1 == (await get("overview"))["hour"]["requests"]
     assert 'there is no request "req_x"' in (await get("requests/req_x", 404))["error"]["message"]
+    for wrong in (f"limit={'9' * 5000}", f"after={'9' * 20}", f"after={'9' * 5000}", f"before=1~{'9' * 20}"):
+        assert "invalid_request_error" == (await get(f"requests?{wrong}", 400))["error"]["type"]
     assert 'limit must be a number, not "x"' == (await get("requests?limit=x", 400))["error"]["message"]
     assert 401 == (await router.get("/api/history/requests")).status
     assert {"deleted": 1} == await get("requests", method="DELETE")

@@ -120,6 +120,7 @@ def dangers(found: Manifest, document: Mapping[str, Any], main: Config | None) -
         env = settings.get("env")
         if isinstance(env, Mapping) and env:
             does.append(f"sets variables of Claude Code: {', '.join(map(str, env))}")
+            does += [f"may let Claude Code itself speak to {host}" for host in sorted(hosts(env))]
     known = hosts(main.raw) if main is not None else set()
     sent = {key: value for key, value in document.items() if key not in ("StatusLine", "claudeCodeSettings")}
     for host in sorted(hosts(sent) - known):

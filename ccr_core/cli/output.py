@@ -15,11 +15,11 @@ from typing import Any
 COLOURS = {"bold": "1", "red": "31", "green": "32", "yellow": "33", "dim": "2"}
 
 
-_ODD = re.compile(r"(\x1b\[[0-9;]{0,12}m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ODD = re.compile(r"(\x1b\[(?:0|1|2|31|32|33)m)|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> str:
-    """``text`` with what would make a terminal do something written out; only colours are left.
+    """``text`` with what would make a terminal do something written out; only what :func:`paint` does is left.
 
     What a service or a file says is shown as it is, and a terminal takes orders from it: to clear what stands there,
     to rename the window, to fill the clipboard.

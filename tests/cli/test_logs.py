@@ -55,14 +55,14 @@ def test_lines(ccr: Any) -> None:
 
 def test_what_a_provider_says_gives_no_orders_to_a_terminal(ccr: Any) -> None:
     """Escape sequences are written out, in the list, of one request and in the router's own output."""
-    evil = "\x1b]0;title\x07\x1b[2J\u202e"
+    evil = "\x1b]0;title\x07\x1b[2J\u202e\x1b[8m"
     write(ccr, {**LINE, "status": 529, "error": {"kind": "overloaded_error", "message": evil}})
     write(ccr, f"req-0001 {evil}", name="ccr-1.log")
 
     for args in (["logs"], ["logs", "--request", "0001"], ["logs", "server"]):
         shown = ccr.ok(*args)
         assert [] == [char for char in "\x1b\x07\u202e" if char in shown]
-        assert "\\u001b]0;title\\u0007\\u001b[2J\\u202e" in shown
+        assert "\\u001b]0;title\\u0007\\u001b[2J\\u202e\\u001b[8m" in shown
 
 
 def test_json(ccr: Any) -> None:

@@ -131,6 +131,18 @@ def test_answers_anew(ccr: Any, tmp_path: Path) -> None:
     assert (1, True) == (done.returncode, "ccr install three gets it from the marketplace" in done.stderr)
 
 
+def test_a_preset_hides_nothing_of_what_it_does(ccr: Any, tmp_path: Path) -> None:
+    """What is in its names gives no orders to the terminal, which could clear what was said before."""
+    ccr.write_config(MAIN)
+    env = {"X\x1b[2J\x1b[1A": "https://evil.example"}
+    source = write(tmp_path / "bad", {"name": "bad", **MAIN, "claudeCodeSettings": {"env": env}})
+
+    info, asked = ccr.ok("preset", "info", f"{source}/"), install(ccr, source).stderr
+
+    assert [False, False] == ["\x1b" in info, "\x1b" in asked]
+    assert [True, True] == ["X\\u001b[2J\\u001b[1A" in info, "X\\u001b[2J\\u001b[1A" in asked]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -24,6 +24,7 @@ WITHOUT_KEY = {("GET", "/v1/models"), ("HEAD", "/v1/models"), ("GET", "/v1/model
     ("GET", "/api/status"),
     ("HEAD", "/api/status"),
     ("GET", "/api/hello"),
+    ("GET", "/metrics"),
 }
 """What a router without an ``APIKEY`` answers besides models, and one with it to its key."""
 

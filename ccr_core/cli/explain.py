@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ccr_core.cli.output import emit, facts, fail, paint
+from ccr_core.cli.output import emit, facts, fail, paint, plain
 from ccr_core.config import is_secret, mask
 from ccr_core.errors import CcrError
 
@@ -108,11 +108,15 @@ def _hide(change: dict[str, Any]) -> None:
         change["before"], change["after"] = (mask({name: change[key]})[name] for key in ("before", "after"))
 
 
+def _say(text: str) -> None:
+    print(plain(text))
+
+
 def _print(result: dict[str, Any], with_body: bool) -> None:
-    print(f"requested  {result.get('requested')}")
+    _say(f"requested  {result.get('requested')}")
     for answer in result.get("rules", ()):
         state = paint(f"{answer['state']:<9}", MARKS.get(answer["state"], "dim"))
-        print(f"rule       {state} {answer['rule']}: {answer['why']}")
+        _say(f"rule       {state} {answer['rule']}: {answer['why']}")
     if "error" in result:
         fail(str(result["error"]))
         return
@@ -131,21 +135,21 @@ def _print(result: dict[str, Any], with_body: bool) -> None:
     )
     steps = result.get("steps", ())
     if not steps:
-        print("steps      none")
+        _say("steps      none")
     for step in steps:
         changed = step["changed"]
-        print(f"step       {step['name']} ({step['plugin']}, {step['where']}), {step['stage']}: {_count(changed)}")
+        _say(f"step       {step['name']} ({step['plugin']}, {step['where']}), {step['stage']}: {_count(changed)}")
         for change in changed:
-            print(f"             {change['path']}: {_json(change['before'])} -> {_json(change['after'])}")
+            _say(f"             {change['path']}: {_json(change['before'])} -> {_json(change['after'])}")
     if result.get("returning"):
-        print(f"answers    pass {', then '.join(result['returning'])}")
-    print(f"url        {mask(result['url'])}")
+        _say(f"answers    pass {', then '.join(result['returning'])}")
+    _say(f"url        {mask(result['url'])}")
     for name, value in result.get("headers", {}).items():
-        print(f"header     {name}: {value}")
+        _say(f"header     {name}: {value}")
     for item in result.get("notes", ()):
-        print(f"note       {item['key']}: {_json(item['value'])}")
+        _say(f"note       {item['key']}: {_json(item['value'])}")
     if with_body:
-        print("body")
+        _say("body")
         emit(result.get("body"))
 
 

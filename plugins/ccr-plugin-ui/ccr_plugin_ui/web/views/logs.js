@@ -49,5 +49,5 @@ function line(entry) {
  const { time = '', level = '', message, msg, name, ...rest } = entry
  const request = rest.request ?? rest.id
  return h('li', { data: { level } }, h('span.num', typeof time === 'number' ? clock(time) : time.replace(/^\d{4}-\d\d-\d\dT|Z$/g, '').slice(0, 12)), level ? badge(level, KINDS[level.toLowerCase()]) : null,
-  typeof request === 'string' ? h('a', { href: `#/requests/${enc(request)}` }, request.slice(0, 14)) : null, h('span.break', message ?? msg ?? ''), name ? h('small.muted', name) : null, Object.keys(rest).length ? h('span.break.muted.rest', dump(rest)) : null)
+  typeof request === 'string' ? h('a', { href: `#/requests/${enc(request)}` }, request.slice(0, 14)) : null, h('span.break', String(message ?? msg ?? '')), name ? h('small.muted', name) : null, Object.keys(rest).length ? h('span.break.muted.rest', dump(rest)) : null)
 }

@@ -32,28 +32,34 @@ class CleanCache(Transformer[None]):
 def _clean_all(items: Any) -> Any:
     if not isinstance(items, list):
         return items
-    clean = [_clean(item) for item in items]
-    return clean if any(new is not old for new, old in zip(clean, items, strict=True)) else items
+    clean: list[Any] | None = None
+    for place, item in enumerate(items):
+        new = _clean(item)
+        if new is not item:
+            clean = items.copy() if clean is None else clean
+            clean[place] = new
+    return items if clean is None else clean
 
 
 def _clean(item: Any) -> Any:
     """A message, block or tool without its own mark and those of the blocks inside it; itself if there are none."""
     if not isinstance(item, dict):
         return item
-    changes: JSON = {}
+    clean = item
     content = item.get("content")
     if isinstance(content, list):
-        clean = _clean_all(content)
-        if clean is not content:
-            changes["content"] = clean
+        new = _clean_all(content)
+        if new is not content:
+            clean = {**item, "content": new}
     source = item.get("source")
     if isinstance(source, dict) and isinstance(source.get("content"), list):
-        clean = _clean(source)
-        if clean is not source:
-            changes["source"] = clean
+        new = _clean(source)
+        if new is not source:
+            clean = {**clean, "source": new}
     if MARK in item:
-        return {name: value for name, value in {**item, **changes}.items() if name != MARK}
-    return {**item, **changes} if changes else item
+        clean = item.copy() if clean is item else clean
+        del clean[MARK]
+    return clean
 
 
 @hookimpl

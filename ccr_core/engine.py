@@ -309,12 +309,12 @@ class Engine:
     def _finished(self, runtime: Runtime, exchange: Exchange, error: CcrError | None = None) -> None:
         """Tell observers of the end."""
         if runtime.watch.wants(observe.Finished if error is None else observe.Failed):
-            exchange.project = self._project(exchange)
+            exchange.project = self._project(exchange, look=True)
         exchange.finished(error)
 
-    def _project(self, exchange: Exchange) -> str | None:
+    def _project(self, exchange: Exchange, *, look: bool = False) -> str | None:
         session = exchange.request.hints.session
-        return self.projects.project(session) if session else None
+        return self.projects.project(session, look=look) if session else None
 
     def _learn_usage(self, runtime: Runtime, exchange: Exchange) -> None:
         """Remember what the provider reported, and how far the count was off; before the answer's end is sent, so

@@ -37,6 +37,9 @@ TRUSTED = "trusted.json"
 
 _SESSION = re.compile(r"[A-Za-z0-9-]+")
 _MISSING_SECONDS = 3.0
+"""How long a session that was not found is not looked for by requests."""
+_SOON_SECONDS = 0.25
+"""The same at a request's end: a short task is over in less than the above."""
 _KEPT = 1000
 
 
@@ -69,20 +72,25 @@ class Projects:
             merged.update(router)
         return merged
 
-    def project(self, session: str) -> str | None:
+    def project(self, session: str, *, look: bool = False) -> str | None:
         """Where a session works: the folder, where a transcript tells it, else the name of the transcripts' folder.
 
-        Known once :meth:`overlay` has found the session; this looks at no file.
+        Known once :meth:`overlay` has found the session, and this looks at no file; with ``look`` it does so for one
+        that was not found, whose transcript may have come meanwhile.
         """
         folder = self._folders.get(session)
+        if folder is None and look and session in self._missing:
+            folder = self._folder(session, _SOON_SECONDS)
+            if folder is not None:
+                self._shared(folder, session)  # finds the folder in which it works
         return None if folder is None else str(self._roots.get(folder) or folder)
 
-    def _folder(self, session: str) -> str | None:
+    def _folder(self, session: str, patience: float = _MISSING_SECONDS) -> str | None:
         known = self._folders.get(session)
         if known is not None:
             return known
         # A new conversation's transcript is written after its first request: not found now is not found for ever.
-        if time.monotonic() < self._missing.get(session, 0.0):
+        if time.monotonic() < self._missing.get(session, -patience) + patience:
             return None
         found = None
         try:
@@ -94,7 +102,7 @@ class Projects:
         except OSError:
             pass
         if found is None:
-            self._missing[session] = time.monotonic() + _MISSING_SECONDS
+            self._missing[session] = time.monotonic()
             _trim(self._missing)
         else:
             self._folders[session] = found

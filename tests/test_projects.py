@@ -138,6 +138,23 @@ def test_new_conversation_is_found_later(rig: Rig, monkeypatch: pytest.MonkeyPat
     assert {"default": "a,m"} == rig.overlay()
 
 
+def test_a_short_task_is_placed_at_its_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Its transcript comes while it is answered: who asks at the end finds it, and not by looking all the time.
+    """
+    now = time.monotonic()
+    monkeypatch.setattr("ccr_core.projects.time.monotonic", lambda: now)
+    rig.overlay()
+    rig.converse()
+
+    assert None is rig.projects.project(SESSION)
+    assert None is rig.projects.project(SESSION, look=True)
+    now += 0.3
+    assert None is rig.projects.project(SESSION)
+    assert str(rig.repository) == rig.projects.project(SESSION, look=True)
+    assert None is rig.projects.project("never-asked", look=True)
+
+
 def test_found_sessions_are_not_looked_for_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Once found, a session costs no walk through the folders.

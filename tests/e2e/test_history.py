@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
 import pytest
 from rig import Rig, ccr_program
+from scripted import Received, Reply, Say
 from test_claude_code import WithExpert
 
 pytestmark = pytest.mark.e2e
 
 HINTS = {"CLAUDE_CODE_GATEWAY_HINT_HEADERS": "1"}
+
+
+class Thoughtful(WithExpert):
+    """Takes a moment for its answers, as models do: Claude Code writes meanwhile where it works."""
+
+    def __call__(self, request: Received) -> Reply:
+        answer = super().__call__(request)
+        assert isinstance(answer, Say)
+        return dataclasses.replace(answer, silence=0.5)
 
 
 def requests(rig: Rig, count: int) -> list[dict[str, object]]:
@@ -28,7 +39,7 @@ def requests(rig: Rig, count: int) -> list[dict[str, object]]:
 
 def test_a_task_with_a_sub_agent(rig: Rig) -> None:
     """Every request is there, all of one session and project, and those of the agent are told from the others."""
-    script = WithExpert()
+    script = Thoughtful()
     rig.play(script)
     assert rig.claude("Ask the expert.", env=HINTS).answer == "The expert says: It is 324 metres."
 

@@ -386,8 +386,13 @@ def _put(db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Seque
 @lru_cache(maxsize=8)
 def _statement(table: str, columns: Sequence[str], count: int) -> str:
     places = ", ".join(f"({', '.join('?' * len(columns))})" for _ in range(count))
-    changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in ("seq", "id", "at"))
+    changes = ", ".join(f"{name} = {_new(table, name)}" for name in columns if name not in ("seq", "id", "at"))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {places} ON CONFLICT (seq) DO UPDATE SET {changes}"
+
+
+def _new(table: str, name: str) -> str:
+    """The project may have been told by a later request of the session; it stays."""
+    return f"coalesce(excluded.{name}, {table}.{name})" if name == "project" else f"excluded.{name}"
 
 
 def _routed(row: Row, seen: Routed) -> None:

@@ -67,7 +67,7 @@ def test_code_starts_and_ends_its_own_router(client: Client, tmp_path: Path) -> 
         assert upstream.problems == []
 
 
-LOGIN = "sk-ant-oat01-of-the-client-itself"
+LOGIN = "sk-ant-oat01-clients-own"
 
 
 def test_code_keeps_the_clients_own_login(client: Client, tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ _HOME = {
         "Sent",
         "Streamed",
     ),
+    "locks": ("alone",),
     "config": ("home",),
     "errors": (
         "AuthError",
@@ -348,6 +349,7 @@ if TYPE_CHECKING:
     from ccr_core.flows import url_with as url_with
     from ccr_core.health import retry_after as retry_after
     from ccr_core.hookspecs import hookimpl as hookimpl
+    from ccr_core.locks import alone as alone
     from ccr_core.messages import (
         JSON as JSON,
     )

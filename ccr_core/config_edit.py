@@ -20,7 +20,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ import attrs
 
 from ccr_core.config import HIDDEN, Key, Problems, is_secret, join, parse, read_text
 from ccr_core.errors import ConfigError
+from ccr_core.locks import alone
 
 LOCK_SECONDS = 5.0
 """How long a writer waits for another one."""
@@ -667,30 +667,15 @@ def replace(path: Path, old: str, text: str) -> str:
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes of ccr from writing beside ``path`` meanwhile; the lock is on its folder, so that no file of
     it stays."""
-    if os.name == "nt":  # pragma: no cover
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(alone(path.parent, LOCK_SECONDS))
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"cannot write in {path.parent}: {why}; {path} is as it was") from error
+        if not held:
+            raise Conflict(f"{path} is being written by another process; try again")
         yield
-        return
-    import fcntl
-
-    try:
-        folder = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigError(f"cannot write in {path.parent}: {error.strerror or error}; {path} is as it was") from error
-    try:
-        end = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Conflict(f"{path} is being written by another process; try again") from None
-                time.sleep(0.01)
-            except OSError:
-                break  # a file system without locks
-        yield
-    finally:
-        os.close(folder)
 
 
 def changed(text: str, changes: Iterable[Change], path: Path) -> str:

@@ -3,9 +3,6 @@
 Rules of the file: only its owner can read it; it is replaced whole, never written into, so that a process that dies
 leaves the old one or the new one; who changes it holds a lock, reads it again, changes it and writes it, so that
 nobody's change is lost; what is not understood survives; what cannot be read is kept beside it, never thrown away.
-
-Locks are of the operating system and die with the process that holds them.  Lock files are never deleted: a second
-process may already wait for the same one.
 """
 
 from __future__ import annotations
@@ -20,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from ccr_core.auth import Token
 from ccr_core.errors import AuthError
 from ccr_core.flows import account_id
+from ccr_core.locks import alone
 from ccr_core.messages import JSON
 
 log = logging.getLogger("ccr.tokens")
@@ -128,15 +126,8 @@ class FileStore(TokenStore):
         safe = re.sub(r"[^\w.-]", "_", name)
         path = self._real().with_name(f"auth.refresh.{safe}.lock" if name else "auth.json.lock")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
-            end = time.monotonic() + seconds
-            while not (held := _take(file)) and time.monotonic() < end:
-                time.sleep(0.02)
-            try:
-                yield held
-            finally:
-                if held:
-                    _release(file)
+        with alone(path, seconds) as held:
+            yield held
 
     def stamp(self) -> Hashable:
         """Time, number and size of the file."""
@@ -222,41 +213,6 @@ class FileStore(TokenStore):
 
 class _Broken(Exception):
     """The file is there, but is not what it should be."""
-
-
-if os.name == "nt":  # pragma: no cover
-
-    def _take(file: IO[bytes]) -> bool:
-        import msvcrt
-
-        try:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-
-    def _release(file: IO[bytes]) -> None:
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
-
-else:
-
-    def _take(file: IO[bytes]) -> bool:
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _release(file: IO[bytes]) -> None:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 # Accounts as they are written.

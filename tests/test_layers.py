@@ -172,6 +172,7 @@ PUBLIC = [
     "WireRequest",
     "Wish",
     "account_id",
+    "alone",
     "answer_of",
     "answer_schema",
     "assemble",

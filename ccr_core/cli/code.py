@@ -138,7 +138,7 @@ def launch(args: tuple[str, ...], preset: str | None = None) -> int:
             return _run(
                 [program, "--settings", str(path), *rest],
                 {**env, **given.chosen(env)},
-                keep=user.fileno(),
+                keep=user,
                 no_input=config.non_interactive and sys.stdin.isatty(),
             )
 

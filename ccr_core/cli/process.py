@@ -28,6 +28,7 @@ from typing import IO, Any
 import attrs
 
 from ccr_core.errors import CcrError
+from ccr_core.locks import alone, open_lock, release, take
 
 STATE = "run.json"
 OLD_PID = ".claude-code-router.pid"
@@ -344,60 +345,36 @@ def _home_of(pid: int) -> Path | None:
 # --- locks ------------------------------------------------------------------------------------------------------
 
 
-def _lock_file(path: Path) -> IO[str]:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
-
-
-def _lock(file: IO[str], *, shared: bool = False, wait: bool = True) -> bool:
-    """Lock an open file; whether that worked.  Where the system has no such locks it always does."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _unlock(file: IO[str]) -> None:
-    """Give a lock back, also when a child still has the file open."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    fcntl.flock(file, fcntl.LOCK_UN)
-
-
 @contextlib.contextmanager
 def starting(folder: Path) -> Iterator[None]:
     """Hold the right to start a router in the background; others wait."""
-    with _lock_file(folder / "start.lock") as file:
-        _lock(file)
+    with alone(folder / "start.lock"):
         yield
 
 
 @contextlib.contextmanager
-def using(folder: Path) -> Iterator[IO[str]]:
+def using(folder: Path) -> Iterator[int]:
     """Be a user of the router.  At the end a router that was started for users is stopped if this was the last one.
 
     Gives the locked file.  A child that inherits it goes on being a user if this process is killed.
     """
-    with _lock_file(folder / "users.lock") as file:
-        _lock(file, shared=True)  # waits while a last user is just stopping the router
+    file = open_lock(folder / "users.lock")
+    try:
+        take(file, shared=True, wait=True)  # waits while a last user is just stopping the router
         try:
             yield file
         finally:
             # Taken only if nobody else holds the shared lock; held until the router is gone, so that a new user
             # does not find a router that is about to end.
             try:
-                if _lock(file, wait=False):
+                if take(file):
                     run = look(folder).run
                     if run is not None and run.auto:
                         stop(folder, 15)
             finally:
-                _unlock(file)
+                release(file)
+    finally:
+        os.close(file)
 
 
 # --- starting and stopping --------------------------------------------------------------------------------------

@@ -11,21 +11,20 @@ Rules of this module:
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ccr_core import Failed, Finished, Observation, Observer, ObserverSpec, hookimpl
+from ccr_core import Failed, Finished, Observation, Observer, ObserverSpec, alone, hookimpl
 
 log = logging.getLogger("ccr.request-log")
 
@@ -193,22 +192,6 @@ class RequestLog(Observer):
             if aside.exists():
                 aside.replace(self.path.with_name(f"{self.path.name}.{number + 1}"))
         self.path.replace(self.path.with_name(f"{self.path.name}.1"))
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock between processes: several workers of a router write to one file."""
-    try:
-        import fcntl
-    except ImportError:  # where there are no such locks there are no workers
-        yield
-        return
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def line(seen: Finished) -> bytes:

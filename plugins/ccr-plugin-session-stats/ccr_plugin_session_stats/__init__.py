@@ -22,13 +22,13 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ccr_core import Arrived, Failed, Finished, Observation, Observer, ObserverSpec, hookimpl
+from ccr_core import Arrived, Failed, Finished, Observation, Observer, ObserverSpec, alone, hookimpl
 
 log = logging.getLogger("ccr.session-stats")
 
@@ -192,22 +192,6 @@ class SessionStats(Observer):
         for position, (changed, path) in enumerate(sorted(files, reverse=True)):
             if position >= KEPT - 1 or changed < oldest:
                 path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock between processes: several workers of a router keep the same files."""
-    try:
-        import fcntl
-    except ImportError:  # where there are no such locks there are no workers
-        yield
-        return
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(file)
 
 
 def lives(pid: str) -> bool:

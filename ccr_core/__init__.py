@@ -151,6 +151,7 @@ _HOME = {
         "Streamed",
     ),
     "locks": ("alone",),
+    "cli.output": ("printable",),
     "config": ("home",),
     "errors": (
         "AuthError",
@@ -231,6 +232,7 @@ if TYPE_CHECKING:
     from ccr_core.checks import CheckContext as CheckContext
     from ccr_core.checks import Finding as Finding
     from ccr_core.checks import ProviderFacts as ProviderFacts
+    from ccr_core.cli.output import printable as printable
     from ccr_core.config import (
         home as home,
     )

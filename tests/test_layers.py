@@ -205,6 +205,7 @@ PUBLIC = [
     "parse_body",
     "pkce",
     "post_call",
+    "printable",
     "reading",
     "retry_after",
     "schema_in_words",

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ccr_core.cli.output import emit, facts, fail, paint, plain
+from ccr_core.cli.output import emit, facts, fail, paint, printable
 from ccr_core.config import is_secret, mask
 from ccr_core.errors import CcrError
 
@@ -109,7 +109,7 @@ def _hide(change: dict[str, Any]) -> None:
 
 
 def _say(text: str) -> None:
-    print(plain(text))
+    print(printable(text, painted=True))
 
 
 def _print(result: dict[str, Any], with_body: bool) -> None:

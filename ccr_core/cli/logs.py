@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from ccr_core.cli.output import emit, facts, fail, note, paint, plain
+from ccr_core.cli.output import emit, facts, fail, note, paint, printable
 from ccr_core.config import home
 
 REQUESTS = "requests.jsonl"
@@ -69,7 +69,7 @@ def logs(name: str, follow: bool, lines: int, wanted: str | None, as_json: bool)
             for line in follow_file(path):
                 text = shown(line)
                 if text is not None:
-                    print(plain(text), flush=True)
+                    print(printable(text, painted=True), flush=True)
         except KeyboardInterrupt:
             pass
     return 0
@@ -98,7 +98,7 @@ def _show(path: Path, count: int, shown: Callable[[str], str | None], older: lis
     for line in last:
         text = shown(line)
         if text is not None:
-            print(plain(text))
+            print(printable(text, painted=True))
 
 
 def follow_file(path: Path) -> Iterator[str]:
@@ -208,5 +208,5 @@ def _one(folder: Path, wanted: str, as_json: bool) -> int:
     facts([(f"note {key}", value) for key, value in data.get("notes") or ()])
     facts([(f"error.{key}", value) for key, value in error.items()])
     for entry in said:
-        print(plain(f"{entry['file']}: {entry['line']}"))
+        print(printable(f"{entry['file']}: {entry['line']}"))
     return 0

@@ -19,7 +19,7 @@ import click
 from ccr_core import installing, presets
 from ccr_core.cli import process
 from ccr_core.cli.edits import at_terminal
-from ccr_core.cli.output import emit, facts, note, paint, plain, table
+from ccr_core.cli.output import emit, facts, note, paint, printable, table
 from ccr_core.config import Config, find, from_document, home, load, read_text
 from ccr_core.errors import CcrError, ConfigError
 from ccr_core.fetch import Fetched
@@ -153,9 +153,9 @@ def info(name: str, as_json: bool) -> int:
     for question in found.questions:
         need = "needed" if question.required else "optional"
         prompt = f": {question.prompt}" if question.prompt else ""
-        print(plain(f"asks       {question.title} ({question.id}, {need}){prompt}"))
+        print(printable(f"asks       {question.title} ({question.id}, {need}){prompt}"))
     for each in does:
-        print(plain(f"does       {each}"))
+        print(printable(f"does       {each}"))
     for each in missing:
         note(f"note: {each}; ccr preset install {found.name} asks")
     if changed:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ccr_core import home
+from ccr_core import home, printable
 from ccr_plugin_history import FILE, query, store
 
 JSON = dict[str, Any]
@@ -204,12 +203,12 @@ def _line(request: JSON) -> None:
         _local(request["at"]),
         _paint(f"{request['status'] or request['state']!s:<7}", COLOURS[request["state"]]),
         f"{_seconds(request['duration']):>7}",
-        _plain(_route(request)),
-        f"({_plain(request['scenario'])})" if request["scenario"] else "",
+        printable(_route(request)),
+        f"({printable(request['scenario'])})" if request["scenario"] else "",
         f"{inside} > {tokens['output'] or 0}" if known else "",
         "" if request["state"] == "running" else _money(request["cost"]),
         request["id"][-8:],
-        _plain(error["message"][:120]) if error else "",
+        printable(error["message"][:120]) if error else "",
     ]
     print("  ".join(part for part in parts if part))
 
@@ -240,19 +239,19 @@ def _print(request: JSON) -> None:
     ]
     for name, value in rows:
         if value:
-            print(_plain(f"{name:<10} {value}"))
+            print(printable(f"{name:<10} {value}"))
     for step in request["timeline"]:
-        print(_plain(f"{'+' + _seconds(step['offset']):>10} {step['what']:<9} {step['text']}"))
+        print(printable(f"{'+' + _seconds(step['offset']):>10} {step['what']:<9} {step['text']}"))
     for answer in request["explanation"]:
-        print(_plain(f"rule       {answer['state']:<9} {answer['rule']}: {answer['why']}"))
+        print(printable(f"rule       {answer['state']:<9} {answer['rule']}: {answer['why']}"))
     for note in request["notes"]:
         value = note["value"]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        print(_plain(f"note       {note['key']}: {text}"))
+        print(printable(f"note       {note['key']}: {text}"))
     for body in request["bodies"]:
         what = body["kind"] if body["attempt"] is None else f"{body['kind']} {body['attempt']}"
         print(f"body       {what}, {body['size']} bytes{', the beginning of it' if body['cut'] else ''}")
-        print(_plain(body["content"]))
+        print(printable(body["content"]))
 
 
 # --- usage ------------------------------------------------------------------------------------------------------
@@ -297,7 +296,7 @@ def usage(by: str, as_json: bool, as_csv: bool, **given: str | None) -> int:
 
 
 def _sums(key: str, sums: JSON) -> tuple[str, ...]:
-    key = _plain(key)
+    key = printable(key)
     tokens = sums["tokens"]
     cost = _money(sums["cost"]) if sums["requests"] else "$0"
     if sums["cost"] is not None and sums["unpriced"]:
@@ -320,17 +319,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         first, *others = zip(line, widths, strict=True)
         text = "  ".join((first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)))
         print(_paint(text, "1") if number in (0, len(lines) - 1) else text)
-
-
-# --- what others said -------------------------------------------------------------------------------------------
-
-
-_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def _plain(text: str) -> str:
-    """``text`` with what would make a terminal do something written out."""
-    return _ODD.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 # --- words ------------------------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ LOOK_SECONDS = 1.0
 LOCK_SECONDS = 30.0
 """How long a renewal waits for one in another process."""
 
+AGAIN_SECONDS = 600.0
+"""How often, at most, a refusal leads to finding out again what belongs to an account."""
+
 MACHINE = "machine"
 """Stands for the machine's own credential where there is no account."""
 
@@ -189,6 +192,7 @@ class Accounts:
         self._looked = 0.0
         self._renewing: dict[str, asyncio.Future[Token]] = {}
         self._blocked: dict[str, float] = {}
+        self._found: dict[str, float] = {}
         self._unsaved: dict[str, _Unsaved] = {}
         self._own = Token(access="")
         self._windows: dict[str, tuple[Window, ...]] = {}
@@ -295,6 +299,26 @@ class Accounts:
         if token.access == key.token.access:
             raise UpstreamError(f"{self.spec.name} refuses a token that cannot be renewed just now; try again", 503)
         return attrs.evolve(key, token=token)
+
+    async def found_again(self, key: Key, wire: WireRequest, reply: WireReply) -> Key | None:
+        """``key`` with what belongs to the account as it is now, if that makes another request of ``wire``.
+
+        It is found out again if ``reply`` may be a refusal for that reason, and was not just now.
+        """
+        if not self.auth.outdated(reply, key.token):
+            return None
+        now = self._clock()
+        token = self._accounts[key.id].token if key.id in self._accounts else key.token
+        if key.id in self._renewing or now - self._found.get(key.id, -AGAIN_SECONDS) >= AGAIN_SECONDS:
+            self._found[key.id] = now
+            try:
+                token = await self._renewed(key.id, key.token)
+            except UpstreamError as error:
+                log.warning("%s: what belongs to %s could not be found out: %s", self.spec.name, key.id, error.message)
+                return None
+        before, after = (self.auth.apply(wire, each) for each in (key.token, token))
+        changed = (before.url, before.body) != (after.url, after.body)
+        return attrs.evolve(key, token=token) if changed else None
 
     def signed(self, wire: WireRequest, key: Key | None) -> WireRequest:
         """``wire`` with the account's credential; raise ``AuthError`` if it would go where it must not."""

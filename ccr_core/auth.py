@@ -300,6 +300,14 @@ class Auth(Generic[O]):
         """
         return None
 
+    def outdated(self, reply: WireReply, token: Token) -> bool:
+        """Whether a refusal may come from what was found out at the sign-in (a project, an address) and has changed.
+
+        Then ``token`` is renewed now and then, so :meth:`refresh` should find that out again for one that has not
+        ended; the request is sent again if :meth:`apply` makes another one of it.
+        """
+        return False
+
     def refused(self, reply: WireReply, error: UpstreamError) -> CcrError:
         """``error``, which is what the dialect made of a refusal, or a better one.
 

@@ -493,12 +493,13 @@ class Engine:
         """Send the attempt; once more if the provider refuses a parameter that the request can do without.
 
         It is also sent again, once, without what the dialect says a refusal is about.  With an account it is sent
-        again, once, after a token that was refused is renewed, and once if the sign-in's code knows what to change.
+        again, once, after a token that was refused is renewed or what belongs to the account has changed, and once
+        if the sign-in's code knows what to change.
         """
         provider = attempt.provider
         accounts = provider.accounts
         wire = attempt.wire()
-        amended = renewed = False
+        amended = renewed = found = False
         refusal: UpstreamError | None = None
         before = self.learned.refusal(provider.name, route.model, attempt.request.messages)
         without = attempt.mended(before, wire) if before is not None else None
@@ -545,6 +546,12 @@ class Engine:
                         raise error
                     exchange.answered(401, error.message)
                     key, renewed = await accounts.renew(key), True
+                    continue
+                again = None if found else await accounts.found_again(key, wire, refused)
+                if again is not None:
+                    exchange.answered(error.status, error.message)
+                    exchange.note("amended", f"sent again for what the account has now: {error.message[:200]}")
+                    key, found = again, True
                     continue
                 error = accounts.refused(key, refused, error, route.model)
                 other = None if amended else provider.auth.amend(wire, refused)

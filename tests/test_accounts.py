@@ -614,6 +614,91 @@ async def test_refused_twice(world: World) -> None:
     assert "Run: ccr auth login sub --account me" in again.json["message"]
 
 
+class Moving(Scheme):
+    """Signs with a project, which each renewal finds out; refusals that name it may be for its having moved."""
+
+    project = "new"
+
+    def refresh(self, token: Token) -> Flow[Token]:
+        found = yield from super().refresh(token)
+        return attrs.evolve(found, data={"project": self.project, "checked_at": found.obtained})
+
+    def apply(self, wire: WireRequest, token: Token | None) -> WireRequest:
+        project = token.data.get("project", "old") if token is not None else None
+        return attrs.evolve(super().apply(wire, token), body={**(wire.body or {}), "project": project})
+
+    def outdated(self, reply: WireReply, token: Token) -> bool:
+        return reply.status in (403, 404) and b"project" in reply.body
+
+
+MOVING = attrs.evolve(SPEC, factory=Moving)
+GONE = {"message": "no such project"}
+
+
+def projects(sender: FakeSender) -> list[str]:
+    return [wire.body["project"] for wire, _ in sender.sent if wire.body is not None]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_what_has_changed_is_found_again(world: World, status: int) -> None:
+    """A refusal for a project that is not the account's any more: it is looked up, and the request sent again."""
+    world.spec = MOVING
+    world.sign_in()
+    served, sender = app(world, whole(GONE, status), good(), good())
+
+    got = await call(served, "POST", "/toy", said())
+    await call(served, "POST", "/toy", said())
+
+    assert (200, ["old", "new", "new"]) == (got.status, projects(sender))
+    assert (1, "new") == (world.vendor.calls, world.record()["extra"]["project"])
+
+
+async def test_what_has_not_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing has changed the refusal stands, and is not looked into again for ten minutes."""
+    monkeypatch.setattr(Moving, "project", "old")
+    world.spec = MOVING
+    world.sign_in()
+    served, sender = app(world, *(whole(GONE, 404) for _ in range(3)))
+
+    first = await call(served, "POST", "/toy", said())
+    world.clock.now += 599
+    await call(served, "POST", "/toy", said())
+    calls = world.vendor.calls
+    world.clock.now += 2
+    await call(served, "POST", "/toy", said())
+
+    assert (404, "no such project", 3) == (first.status, first.json["message"], len(sender.sent))
+    assert (1, 2) == (calls, world.vendor.calls)
+
+
+async def test_it_cannot_be_found_again(world: World) -> None:
+    """Where the vendor does not answer just now the refusal stands in the service's own words."""
+    world.spec = MOVING
+    world.sign_in()
+    world.vendor.before = lambda: (503, {})
+    served, sender = app(world, whole(GONE, 404))
+
+    got = await call(served, "POST", "/toy", said())
+
+    assert (404, "no such project", 1) == (got.status, got.json["message"], len(sender.sent))
+
+
+async def test_found_again_once_for_all(world: World) -> None:
+    """Requests that are refused side by side share one look, and who comes later takes what was found."""
+    world.spec = MOVING
+    world.sign_in()
+    accounts = world.accounts()
+    (key,) = accounts.keys()
+    wire, refusal = WireRequest(url="https://api.sub.example/one", headers={}, body={}), reply(403, GONE)
+
+    found = await asyncio.gather(*(accounts.found_again(key, wire, refusal) for _ in range(3)))
+    late = await accounts.found_again(key, wire, refusal)
+    other = await accounts.found_again(key, wire, reply(403, {"message": "no"}))
+
+    assert ["new"] * 4 == [each.token.data["project"] for each in (*found, late) if each is not None]
+    assert (1, None) == (world.vendor.calls, other)
+
+
 async def test_cookies_of_a_gatekeeper(world: World) -> None:
     """Those that the sign-in names come back with the same account's next requests; others and empty ones do not."""
     world.spec = attrs.evolve(SPEC, cookies=("__cf_bm", "_cfuvid"))

@@ -8,6 +8,7 @@ Source of the protocol: addresses and answers as Claude Code shows them, autumn 
 
 from __future__ import annotations
 
+import random
 import time
 from datetime import datetime
 from typing import Any, ClassVar
@@ -49,6 +50,8 @@ from .step import OAUTH_BETA
 WHAT = "Anthropic's login service"
 YEAR = 365 * 86_400.0
 LIMIT = "anthropic-ratelimit-unified"
+JITTER = (1.0, 30.0)
+"""By how many seconds an account rests longer than its limit lasts: at least, at most."""
 
 _WINDOWS = {"5h": "5 hours", "7d": "7 days", "7d_oi": "7 days, one model family"}
 _USAGE = {
@@ -230,7 +233,8 @@ class Managed(Auth[ManagedOptions]):
         resets = [_number(headers.get(f"{LIMIT}-{key}-reset")) for key in rejected]
         resets.append(_number(headers.get(f"{LIMIT}-reset")) if not rejected else None)
         known = [each for each in resets if each is not None]
-        wait = max(known) - time.time() if known else _number(headers.get("retry-after"))
+        # Not all who wait for a reset come back in the same moment.
+        wait = max(known) - time.time() + random.uniform(*JITTER) if known else _number(headers.get("retry-after"))
         return Limited(error.message, wait, model_only=rejected == ["7d_oi"], headers=error.headers)
 
 

@@ -204,7 +204,17 @@ def test_limits(headers: dict[str, str], kind: type, model_only: bool | None) ->
         str(found),
     )
     if isinstance(found, Limited):
-        assert 3590 <= int(found.headers["retry-after"]) <= 3600
+        assert 3591 <= int(found.headers["retry-after"]) <= 3630
+
+
+def test_resets_are_spread() -> None:
+    """Those who wait for the same reset do not all come back with it: each rests 1 to 30 seconds longer."""
+    reset = time.time() + 3600
+    reply = WireReply(status=429, headers=limits(**{"5h__status": "rejected", "5h__reset": str(reset)}))
+    rests = [auth().refused(reply, UpstreamError("no", 429)) for _ in range(60)]
+    longer = [int(rest.headers["retry-after"]) - 3600 for rest in rests if isinstance(rest, Limited)]
+
+    assert (60, True, True) == (len(longer), 0 <= min(longer) <= max(longer) <= 30, len(set(longer)) > 5)
 
 
 def test_fast_mode() -> None:
@@ -315,7 +325,7 @@ async def test_a_limit(ccr: Make, upstream: Upstream, vendor: Any, alone: Path) 
     answer = await ccr(configuration(vendor), PLUGINS).messages(claude_code_request(stream=True), headers=CODE)
 
     assert 429 == answer.status
-    assert 7190 <= int(answer.headers["retry-after"]) <= 7200
+    assert 7191 <= int(answer.headers["retry-after"]) <= 7230
     assert reset == answer.headers["anthropic-ratelimit-unified-5h-reset"]
 
 

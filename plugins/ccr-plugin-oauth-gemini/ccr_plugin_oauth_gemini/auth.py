@@ -165,6 +165,13 @@ class AnyCodeAssist(GoogleAuth[O]):
         headers = {**wire.headers, **bearer(token), "user-agent": self.options.user_agent}
         return attrs.evolve(wire, headers=headers, body=body)
 
+    def outdated(self, reply: WireReply, token: Token) -> bool:
+        """Whether the project that was found may not be the account's any more."""
+        from .refusals import of_project
+
+        project = token.data.get("project_id")
+        return bool(project) and of_project(reply, str(project))
+
     def refused(self, reply: WireReply, error: UpstreamError) -> CcrError:
         """See :mod:`.refusals`."""
         from .refusals import refused
@@ -232,12 +239,12 @@ def unix(text: Any) -> float | None:
 
 
 def answered(reply: WireReply) -> JSON:
-    """The answer of a method of the service; ``AccountError`` where it will not serve the account."""
+    """The answer of a method of the service; an error that says what to do where it will not serve the account."""
     if reply.status >= 400:
         from .refusals import refused
 
         found = refused(reply, UpstreamError(error_text(reply), reply.status, headers=reply.headers))
-        if isinstance(found, AccountError):
+        if isinstance(found, AccountError) or reply.status == 403:
             raise found
     return answer_of(reply, WHAT)
 

@@ -170,7 +170,10 @@ class GoogleAuth(Auth[O]):
         return False
 
     def refresh(self, token: Token) -> Flow[Token]:
-        """Renew the token, and find out again what belongs to the account where that is old."""
+        """Renew the token, and find out again what belongs to the account where that is old.
+
+        A token that has not ended is renewed after a refusal, for which what was known may be the reason.
+        """
         client, secret = self.client()
         form = {
             "grant_type": "refresh_token",
@@ -181,7 +184,7 @@ class GoogleAuth(Auth[O]):
         body = answer_of((yield post_call(self.options.token_url, form=form)), WHAT)
         now = yield Now()
         made = token_of(body, now, token, what=WHAT)
-        if self.stale(made, now):
+        if self.stale(made, now) or self.fresh(token, now):
             try:
                 made = attrs.evolve(made, data=(yield from self.owned(made, quiet=True)))
             except UpstreamError:

@@ -17,6 +17,9 @@ HOUR = 3600.0
 SOON = 300.0
 """A wait up to this many seconds is no end of a quota."""
 
+API = "cloudaicompanion.googleapis.com"
+"""What has to be switched on in a project before Code Assist serves it."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
 _AGAIN = re.compile(r"(?i)(?:retry in|reset after|try again in)\s+((?:\d+(?:\.\d+)?(?:ms|h|m|s)\s*)+)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -29,7 +32,7 @@ def refused(reply: WireReply, error: UpstreamError) -> CcrError:
     reasons = {str(detail["reason"]) for detail in details if detail.get("reason")}
     words = error.message
     if reply.status == 403:
-        return _forbidden(reasons, words, error)
+        return _forbidden(reasons, words, error, details)
     if reply.status not in (429, 499, 503):
         return error
     wait = _wait(details, words)
@@ -54,16 +57,40 @@ def refused(reply: WireReply, error: UpstreamError) -> CcrError:
     return Limited(words, wait, model_only=True) if wait is not None else error
 
 
-def _forbidden(reasons: set[str], words: str, error: UpstreamError) -> CcrError:
+def of_project(reply: WireReply, project: str) -> bool:
+    """Whether a refusal may mean that ``project`` is gone, or that the account may not use it (any more)."""
+    if reply.status not in (403, 404):
+        return False
+    error = _error(reply.body)
+    words = str(error.get("message") or "").casefold()
+    if reply.status == 404:  # else it is the model that is not there
+        return "project" in words or project.casefold() in words
+    reasons = {str(each.get("reason")) for each in error.get("details") or () if isinstance(each, dict)}
+    return "VALIDATION_REQUIRED" not in reasons and "violation of " not in words
+
+
+def _forbidden(reasons: set[str], words: str, error: UpstreamError, details: list[JSON]) -> CcrError:
     low = words.casefold()
     if "VALIDATION_REQUIRED" in reasons:
         # The dialect has put the link beside the words.
         return AccountError(words, "validation_required")
     if "violation of terms of service" in low or "violation of the terms of service" in low:
         return AccountError(words, "disabled")
+    if "SERVICE_DISABLED" in reasons:
+        return UpstreamError(f"{words} {_enable(details)}", 403, error.kind, error.headers)
     if "lack a gemini code assist license" in low:
         return UpstreamError(f"{words} (is the right project configured?)", 403, error.kind, error.headers)
     return error
+
+
+def _enable(details: list[JSON]) -> str:
+    """What the owner of a project does to switch the service on that is off in it."""
+    metadata: JSON = next((each["metadata"] for each in details if isinstance(each.get("metadata"), dict)), {})
+    service = str(metadata.get("service") or API)
+    project = str(metadata.get("consumer") or "").removeprefix("projects/")
+    page = f"https://console.cloud.google.com/apis/library/{service}{f'?project={project}' if project else ''}"
+    command = f"gcloud services enable {service}{f' --project {project}' if project else ''}"
+    return f"(enable the API {service} in the project, at {page} or by: {command}; then wait a few minutes)"
 
 
 def _error(data: bytes) -> JSON:

@@ -14,7 +14,7 @@ import pytest
 from ccr_core import JSON
 from ccr_core.testing import signins, sse
 from ccr_core.testing.bodies import SESSION
-from ccr_core.testing.loopback import Hit, Terminal, run
+from ccr_core.testing.loopback import Hit, Router, Terminal, run
 from ccr_core.testing.signins import BROWSER, SAID, LoginService, Story, check_accounts, check_callback, check_story
 
 INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -27,7 +27,7 @@ METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "p
 class Google(LoginService):
     """Google's login service, which takes forms and keeps a refresh token as it is, and Code Assist.
 
-    ``state`` is what ``loadCodeAssist`` says of an account.
+    ``state`` is what ``loadCodeAssist`` says of an account, ``projects`` are those that are served (all, if none).
     """
 
     provider: ClassVar[str] = "gemini"
@@ -39,6 +39,7 @@ class Google(LoginService):
         super().__init__()
         self.state: JSON = {"currentTier": {"id": "standard-tier"}, "cloudaicompanionProject": "my-project"}
         self.work = 1
+        self.projects: set[str] | None = None
         self.routes |= {
             "POST /revoke": self.revoke,
             "GET /me": self.known(lambda hit: {"email": self.who(hit), "id": "1"}),
@@ -46,7 +47,7 @@ class Google(LoginService):
             "POST /v1internal:onboardUser": self.known(self.onboard),
             "GET /v1internal/operations/1": self.known(self.onboard),
             "POST /v1internal:retrieveUserQuota": self.known(self.quota),
-            "POST /v1internal:streamGenerateContent": self.models,
+            "POST /v1internal:streamGenerateContent": self.generate,
         }
 
     def options(self) -> JSON:
@@ -93,6 +94,13 @@ class Google(LoginService):
         self.work -= 1
         done = {"done": True, "response": {"cloudaicompanionProject": {"id": "made-project"}}}
         return {"name": "operations/1", **(done if self.work <= 0 else {"done": False})}
+
+    def generate(self, hit: Hit) -> Any:
+        """Only for a project that is served."""
+        if self.projects is not None and hit.json["project"] not in self.projects:
+            message = f"Permission denied on resource project {hit.json['project']}."
+            return 403, {"error": {"code": 403, "message": message, "status": "PERMISSION_DENIED"}}
+        return self.models(hit)
 
     def quota(self, hit: Hit) -> Any:
         """Of one model three quarters are used."""
@@ -176,6 +184,37 @@ def test_the_quota(tmp_path: Path, vendor: Google) -> None:
     story.sign_in()
 
     assert f"{vendor.model} 75% used" in story.run("auth", "status", "gemini", "--usage")
+
+
+def test_a_project_that_has_changed(tmp_path: Path, vendor: Google) -> None:
+    """A project that is refused is asked for again: the client notices nothing, and the account has the new one."""
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+    vendor.state = {**vendor.state, "cloudaicompanionProject": "moved-project"}
+    vendor.projects = {"moved-project"}
+    with Router(tmp_path) as router:
+        assert SAID in story.ask(router)[1]
+        assert SAID in story.ask(router)[1]
+
+    asked = [hit.json["project"] for hit in vendor.at("/v1internal:streamGenerateContent")]
+    assert ["my-project", "moved-project", "moved-project"] == asked
+    assert "moved-project" == story.account()["extra"]["project_id"]
+
+
+def test_an_api_that_is_off(tmp_path: Path, vendor: Google) -> None:
+    """Where the API is not enabled in the project the client is told which, and how to enable it."""
+    metadata = {"service": "cloudaicompanion.googleapis.com", "consumer": "projects/my-project"}
+    details = [{"@type": INFO, "reason": "SERVICE_DISABLED", "metadata": metadata}]
+    error = {"code": 403, "message": "It is off.", "status": "PERMISSION_DENIED", "details": details}
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+    vendor.limits[vendor.person] = (403, {"error": error})
+    with Router(tmp_path) as router:
+        told = story.ask(router, 403)[1]
+
+    assert "gcloud services enable cloudaicompanion.googleapis.com --project my-project" in told
 
 
 def test_a_consumer(tmp_path: Path, vendor: Google) -> None:

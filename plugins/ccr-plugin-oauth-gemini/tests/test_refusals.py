@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ccr_plugin_gemini import decode_error
-from ccr_plugin_oauth_gemini import refused
+from ccr_plugin_oauth_gemini import CodeAssistAuth, CodeAssistOptions, refused
 
-from ccr_core import AccountError, Limited, UpstreamError, WireReply
+from ccr_core import AccountError, Limited, Token, UpstreamError, WireReply
 
 RETRY = "type.googleapis.com/google.rpc.RetryInfo"
 INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -87,6 +87,59 @@ def test_forbidden(message: str, details: tuple[Any, ...], state: str) -> None:
     assert (AccountError, state) == (type(found), found.state)
     if state == "validation_required":
         assert "verify (https://v.example/x)" == found.message
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        (
+            {"service": "cloudaicompanion.googleapis.com", "consumer": "projects/my-project"},
+            "no (enable the API cloudaicompanion.googleapis.com in the project, at "
+            "https://console.cloud.google.com/apis/library/cloudaicompanion.googleapis.com?project=my-project or by: "
+            "gcloud services enable cloudaicompanion.googleapis.com --project my-project; then wait a few minutes)",
+        ),
+        (
+            None,
+            "no (enable the API cloudaicompanion.googleapis.com in the project, at "
+            "https://console.cloud.google.com/apis/library/cloudaicompanion.googleapis.com or by: "
+            "gcloud services enable cloudaicompanion.googleapis.com; then wait a few minutes)",
+        ),
+    ],
+)
+def test_an_api_that_is_off(metadata: Any, expected: str) -> None:
+    """Where the API is not enabled in the project the message names both, and how to enable it."""
+    found = told(403, "no", {"@type": INFO, "reason": "SERVICE_DISABLED", "metadata": metadata})
+
+    assert (UpstreamError, 403, expected) == (type(found), found.status, found.message)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason", "expected"),
+    [
+        (403, "You lack a Gemini Code Assist license", "", True),
+        (403, "Permission denied on resource project my-project.", "CONSUMER_INVALID", True),
+        (404, "Project 'projects/My-Project' was not found.", "", True),
+        (404, "Requested entity my-project was not found.", "", True),
+        (404, "models/gemini-9 was not found.", "", False),
+        (403, "verify", "VALIDATION_REQUIRED", False),
+        (403, "disabled in this account for violation of Terms of Service", "", False),
+        (400, "Project my-project is odd.", "", False),
+    ],
+)
+def test_refusals_for_the_project(status: int, message: str, reason: str, expected: bool) -> None:
+    """A refusal that may be for the project is told from one of the model and from one of the account."""
+    error = {"code": status, "message": message, "details": [{"@type": INFO, "reason": reason}]}
+    reply = WireReply(status=status, body=json.dumps({"error": error}).encode())
+    auth = CodeAssistAuth(CodeAssistOptions(), "gemini")
+
+    assert expected == auth.outdated(reply, Token(access="a", data={"project_id": "my-project"}))
+
+
+def test_no_project_no_refusal_for_it() -> None:
+    """Where no project is known there is none to look up again."""
+    reply = WireReply(status=403, body=b'{"error": {"message": "no"}}')
+
+    assert not CodeAssistAuth(CodeAssistOptions(), "gemini").outdated(reply, Token(access="a"))
 
 
 def test_a_missing_licence() -> None:

@@ -98,7 +98,7 @@ class Attempt:
     def _with_headers(self, wire: WireRequest) -> WireRequest:
         preset = self.provider.spec.headers if self.provider.spec else {}
         headers = {"content-type": "application/json", **preset, **wire.headers, **self.provider.config.headers}
-        return attrs.evolve(wire, headers={name.lower(): value for name, value in headers.items()})
+        return wire.with_headers({name.lower(): value for name, value in headers.items()})
 
     def shed(self) -> None:
         """Let what was sent go: the answer streams, so it is not sent again."""

@@ -335,4 +335,4 @@ class ApiKey(Auth[str]):
         header, form = KEY_STYLES[wire.key_style or self.options]
         if header in wire.headers:
             return wire
-        return attrs.evolve(wire, headers={**wire.headers, header: form.format(token.access)})
+        return wire.with_headers({**wire.headers, header: form.format(token.access)})

@@ -164,7 +164,7 @@ class Engine:
                 count=lambda: self.count(runtime, now),
             )
 
-        if tokens is None and any(_needs_tokens(rule) for rule in view.rules):
+        if tokens is None and view.counts:
             counted, tokens = await self._count(runtime, request)
         choice = await choose(view.rules, request, context)
         return choice if counted is None else attrs.evolve(choice, counted=counted)
@@ -327,7 +327,8 @@ class Engine:
         if not session or not usage:
             return
         counted = exchange.choice.counted if exchange.choice is not None else None
-        route, answered = self._counted_for(runtime, exchange.request), exchange.route
+        answered = exchange.route
+        route = self._counted_for(runtime, exchange.request) if counted else None
         if counted and route is not None and answered is not None:
             same = (answered.provider, answered.model) == (route.provider, route.model)
             reported = sum(usage.get(field) or 0 for field in INPUT)
@@ -512,7 +513,8 @@ class Engine:
         while True:
             if wire.body is not None:
                 body = self.learned.apply(provider.name, route.model, wire.body, exchange.note)
-                wire = attrs.evolve(wire, body=body)
+                if body is not wire.body:
+                    wire = attrs.evolve(wire, body=body)
             exchange.sent(route, wire)
             if accounts is None:
                 signed = provider.auth.apply(wire, key.token if key else None)
@@ -589,6 +591,7 @@ class Engine:
         push = way.pipe.push
         out: list[bytes] = []
         sink: Callable[[bytes], bool] | None = None
+        ended: Callable[[], bool] | None = getattr(reply, "ended", None)
 
         async def ping() -> None:
             await self._ping(exchange, way.encoder, way.sequencer, ingress, client)
@@ -599,7 +602,8 @@ class Engine:
             with Patience(limits.ping_s) as patience:
                 while streamed and (data := await self._next(limits, patience, attempt, reply, ping, sink)):
                     push(data, out)
-                    if out:
+                    # What came last waits for the end of the row: one write less for each answer.
+                    if out and not (ended is not None and ended()):
                         written = b"".join(out)
                         out.clear()
                         await _write(exchange, client, ingress, written)
@@ -941,15 +945,6 @@ def _listed(runtime: Runtime, scenario: str, but: Route) -> list[Route]:
     named = lists[scenario] if scenario in lists else lists.get("default", ())
     routes = [route for text in named if (route := runtime.find(text)) is not None and route != but]
     return list(dict.fromkeys(routes))
-
-
-def _needs_tokens(rule: Any) -> bool:
-    needs = rule.spec.needs
-    try:
-        return "tokens" in (needs(rule.options) if callable(needs) else needs)
-    except Exception:
-        log.warning("rule %s (plugin %s) failed in needs", rule.spec.name, rule.plugin, exc_info=True)
-        return False
 
 
 def _elsewhere(runtime: Runtime, error: CcrError) -> bool:

@@ -7,6 +7,7 @@ changes something makes a copy of the way down to it (:meth:`Request.with_`), an
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import random
 import re
@@ -63,7 +64,7 @@ class Request:
         for name, value in changes.items():
             if value is ...:
                 del body[name]
-        return attrs.evolve(self, body=body)
+        return Request(body, self.headers, self.hints, self.ingress, self.notes)
 
     @property
     def model(self) -> str:
@@ -159,7 +160,12 @@ def compares_names(request: Request) -> bool:
 
     Claude Code 2.1.197 does, 2.1.330 does not (both tried); what lies between is taken for the older.
     """
-    found = _CLAUDE_CODE.match(request.headers.get("user-agent", ""))
+    return _compares_names(request.headers.get("user-agent", ""))
+
+
+@functools.lru_cache(maxsize=64)
+def _compares_names(agent: str) -> bool:
+    found = _CLAUDE_CODE.match(agent)
     return found is not None and tuple(map(int, found.groups())) < COMPARES_NAMES
 
 

@@ -98,6 +98,8 @@ class Provider:
     tallies: Mapping[str, Tally] = attrs.Factory(dict)
     """Token counters by model that the entry's ``tokenizer`` names; ``""`` is its default."""
 
+    _targets: dict[Any, Target] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+
     @property
     def name(self) -> str:
         """The name by which routes call it."""
@@ -132,9 +134,18 @@ class Provider:
         return ModelFacts(context=info.context, max_output=info.max_output, prices=info.prices).over(found)
 
     def target(self, route: Route) -> Target:
-        """The target of one attempt."""
-        facts = self.facts(route.model)
+        """The target of an attempt: made once for each route, as nothing in it changes."""
         plan = self.plan_for(route.model)
+        key = route.model, route.level, id(plan)
+        target = self._targets.get(key)
+        if target is None:
+            target = self._targets[key] = self._make_target(route, plan)
+            if len(self._targets) > 200:
+                del self._targets[next(iter(self._targets))]
+        return target
+
+    def _make_target(self, route: Route, plan: Plan) -> Target:
+        facts = self.facts(route.model)
         made = Target(
             provider=self.name,
             model=route.model,
@@ -263,6 +274,21 @@ class View:
     rules: tuple[Rule, ...]
     router: Mapping[str, Any]
     problem: str | None = None
+    counts: bool = attrs.field(init=False)
+    """Whether a rule needs the number of tokens."""
+
+    @counts.default
+    def _counts(self) -> bool:
+        return any(map(_needs_tokens, self.rules))
+
+
+def _needs_tokens(rule: Rule) -> bool:
+    needs = rule.spec.needs
+    try:
+        return "tokens" in (needs(rule.options) if callable(needs) else needs)
+    except Exception:
+        log.warning("rule %s (plugin %s) failed in needs", rule.spec.name, rule.plugin, exc_info=True)
+        return False
 
 
 @attrs.frozen

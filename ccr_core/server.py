@@ -633,6 +633,29 @@ def _other_sender(config: Config, main: Config) -> HttpSender | None:
     return _sender(config) if _network(config) != _network(main) else None
 
 
+class _Cork:
+    """Stands in for a transport while the head of an answer and its first bytes are written, so that both go out in
+    one piece: each call of the kernel takes as long as converting several events."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self._closing = False
+
+    def write(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def close(self) -> None:
+        self._closing = True
+
+    def pull(self) -> None:
+        """Write what was kept."""
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+        if self._closing:
+            self._transport.close()
+
+
 class _AsgiClient:
     """The :class:`~ccr_core.exchange.Client` behind an ASGI connection.
 
@@ -642,14 +665,32 @@ class _AsgiClient:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._head: dict[str, Any] | None = None
         self.done = False
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        await self._send(_start(status, headers))
+        self._head = _start(status, headers)
 
     async def write(self, data: bytes, last: bool = False) -> None:
         self.done = last
-        await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        body = {"type": "http.response.body", "body": data, "more_body": not last}
+        if self._head is None:
+            await self._send(body)
+            return
+        head, self._head = self._head, None
+        cycle: Any = getattr(self._send, "__self__", None)
+        transport = getattr(cycle, "transport", None)
+        if transport is None:
+            await self._send(head)
+            await self._send(body)
+            return
+        cycle.transport = cork = _Cork(transport)
+        try:
+            await self._send(head)
+            await self._send(body)
+        finally:
+            cycle.transport = transport
+            cork.pull()
 
     def sink(self, push: Callable[[bytes, list[bytes]], None], out: list[bytes]) -> Callable[[bytes], bool] | None:
         """See :meth:`~ccr_core.exchange.Client.sink`."""

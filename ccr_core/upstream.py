@@ -55,7 +55,7 @@ class Reply(Protocol):
 
         Raises ``UpstreamError`` when the body was cut.  Cancelling a call loses nothing.
 
-        A reply may have a method ``pour(sink)`` as well, see :meth:`HttpReply.pour`.
+        A reply may have the methods ``pour(sink)`` and ``ended()`` as well, see :class:`HttpReply`.
         """
         ...
 
@@ -156,6 +156,10 @@ class HttpReply:
     def heard(self) -> bool:
         """Whether the provider has sent anything since this was asked last."""
         return self._connection.heard()
+
+    def ended(self) -> bool:
+        """Whether the body is complete, and all of it was read."""
+        return self._done and not self._parts and self._error is None
 
     async def pour(self, sink: Callable[[bytes], bool]) -> None:
         """Hand what arrives to ``sink`` in the moment it arrives, without waking this task, which costs as much as
@@ -336,7 +340,8 @@ class _Connection(asyncio.Protocol):
             return
         chunks = self._chunks
         if chunks:
-            sink = reply.sink
+            # The end is left to be read: then it goes out together with what the router says last.
+            sink = reply.sink if not self._finished else None
             if sink is None:
                 reply.arrived(chunks)
                 chunks.clear()
@@ -621,6 +626,7 @@ def trusted() -> ssl.SSLContext:
 _tls = functools.cache(trusted)
 
 
+@functools.lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether ``host`` (a name or an address) can only be this machine."""
     if host.lower() in ("localhost", "localhost."):

@@ -19,6 +19,7 @@ import uvicorn
 from test_engine import END, HELLO, MORE, TEXT
 from test_upstream import Script, read_request, sender, serving
 from toy import ask, toy_app
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ccr_core import UpstreamError, WireRequest
 from ccr_core.config import Limits
@@ -194,13 +195,14 @@ class Redirected(HttpSender):
         return await super().send(WireRequest(url=self._url), body)
 
 
-async def answer(port: int) -> list[Any]:
+async def answer(port: int, *headers: str) -> list[Any]:
     """The lines of a streamed answer, which must end as HTTP says it must."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = ask(stream=True)
     data = b""
     try:
-        writer.write(b"POST /toy HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        lines = ["POST /toy HTTP/1.1", "host: 127.0.0.1", f"content-length: {len(body)}", *headers, "", ""]
+        writer.write("\r\n".join(lines).encode() + body)
         async with asyncio.timeout(10):
             await reader.readuntil(b"\r\n\r\n")
             while size := int(await reader.readuntil(b"\r\n"), 16):
@@ -231,13 +233,13 @@ def sinks(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return seen
 
 
-async def ask_through(script: Script, **changes: Any) -> list[Any]:
+async def ask_through(script: Script, *headers: str, **changes: Any) -> list[Any]:
     """What a client of the toy format gets while the provider does as ``script`` says."""
     async with serving(script) as url:
         app, _ = toy_app(**changes)
         app.engine.sender = app.sender = Redirected(url)
         async with running(app) as port:
-            return await answer(port)
+            return await answer(port, *headers)
 
 
 async def test_events_take_the_short_way_to_the_client(sinks: list[bytes]) -> None:
@@ -305,3 +307,54 @@ async def test_pings_bridge_a_silence_on_the_short_way(sinks: list[bytes]) -> No
     without = [line for line in lines if line != ["Ping"]]
     assert [*HELLO[:3], *[["delta", 0, " world"]] * 3, *HELLO[3:]] == without
     assert len(sinks) >= 2
+
+
+class Watched:
+    """A transport that keeps what is written to it."""
+
+    def __init__(self, transport: Any, written: list[bytes]) -> None:
+        self._transport = transport
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        self._written.append(bytes(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What was written to clients, write by write."""
+    written: list[bytes] = []
+    made = HttpToolsProtocol.connection_made
+
+    def watched(self: HttpToolsProtocol, transport: Any) -> None:
+        made(self, Watched(transport, written))
+
+    monkeypatch.setattr(HttpToolsProtocol, "connection_made", watched)
+    return written
+
+
+@pytest.mark.parametrize("headers", [[], ["connection: close"]], ids=["kept", "closed"])
+async def test_an_answer_that_comes_whole_is_one_write(writes: list[bytes], headers: list[str]) -> None:
+    """
+    Head, events and end go out in one piece where they have come in one, also before the connection is closed.
+    """
+    lines = await ask_through(spaced(HEAD + chunk(TEXT) + chunk(END) + b"0\r\n\r\n"), *headers)
+
+    assert HELLO == lines
+    assert [(b"HTTP/1.1 200 ", b"\r\n0\r\n\r\n")] == [(data[:13], data[-7:]) for data in writes]
+
+
+async def test_the_head_and_the_end_take_no_writes_of_their_own(writes: list[bytes]) -> None:
+    """
+    The head goes out with the first events, the end with the last ones.
+    """
+    await ask_through(spaced(HEAD + chunk(TEXT), chunk(MORE), chunk(END) + b"0\r\n\r\n"))
+
+    assert 3 == len(writes)
+    assert writes[0].startswith(b"HTTP/1.1 200 ")
+    assert b"hello" in writes[0]
+    assert writes[2].endswith(b"\r\n0\r\n\r\n")

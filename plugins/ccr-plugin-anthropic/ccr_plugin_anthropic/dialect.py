@@ -8,6 +8,7 @@ Source of the rules: Anthropic's API reference and observed requests of Claude C
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import ClassVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -216,12 +217,14 @@ def _first_party(target: Target) -> bool:
     return is_first_party(target.base_url) if options.first_party is None else options.first_party
 
 
+@functools.lru_cache(maxsize=256)
 def is_first_party(base_url: str) -> bool:
     """Whether ``base_url`` belongs to Anthropic itself."""
     host = urlsplit(base_url).hostname or ""
     return host == "anthropic.com" or host.endswith(".anthropic.com")
 
 
+@functools.lru_cache(maxsize=256)
 def messages_url(base_url: str, first_party: bool) -> str:
     """The full URL for a base as people write it: with the path up to ``/messages``, up to ``/v1``, or before that.
 

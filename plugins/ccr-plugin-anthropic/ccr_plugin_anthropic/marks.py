@@ -17,8 +17,9 @@ MOST = 4
 
 def limit_marks(body: JSON, ctx: Context) -> JSON:
     """``body`` with four cache marks at most; ``body`` itself if it has no more."""
-    lists = [body.get("tools"), body.get("system"), *(message.get("content") for message in body["messages"])]
-    over = sum(1 for blocks in lists for _ in _marked(blocks)) + ("cache_control" in body) - MOST
+    over = ("cache_control" in body) + _count(body.get("tools")) + _count(body.get("system")) - MOST
+    for message in body["messages"]:
+        over += _count(message.get("content"))
     if over <= 0:
         return body
     ctx.note("anthropic.cache", f"{over} cache marks above the limit of {MOST} left out")
@@ -28,13 +29,16 @@ def limit_marks(body: JSON, ctx: Context) -> JSON:
     return {**body, **out}
 
 
-def _marked(blocks: Any) -> Iterator[JSON]:
-    """The blocks that bear a mark, also those inside of results of tools."""
-    for block in blocks if isinstance(blocks, list) else ():
-        if block.get("type") == "tool_result":
-            yield from _marked(block.get("content"))
-        if block.get("cache_control"):
-            yield block
+def _count(blocks: Any) -> int:
+    """How many blocks bear a mark, those inside of results of tools included."""
+    count = 0
+    if isinstance(blocks, list):
+        for block in blocks:
+            if block.get("cache_control"):
+                count += 1
+            if block.get("type") == "tool_result":
+                count += _count(block.get("content"))
+    return count
 
 
 class _Taking:

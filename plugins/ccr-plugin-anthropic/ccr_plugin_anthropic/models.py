@@ -9,6 +9,7 @@ Source: the models page and the extended-thinking and effort pages of Anthropic'
 
 from __future__ import annotations
 
+import functools
 import re
 
 import attrs
@@ -66,6 +67,7 @@ class Claude:
         return 8192 if self.version >= (3, 5) else 4096
 
 
+@functools.lru_cache(maxsize=256)
 def claude(model: str) -> Claude | None:
     """The Claude model that ``model`` names, or ``None`` if it is another or not understood."""
     found = _NAME.search(model.lower())

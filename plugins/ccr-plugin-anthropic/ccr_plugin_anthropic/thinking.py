@@ -236,8 +236,8 @@ _THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def _read(body: JSON, reading: Callable[[JSON], JSON | None]) -> tuple[JSON, int, bool]:
-    """``body`` with the blocks of its answers as ``reading`` gives them; how many went; whether calls under way lost
-    the thinking before them.  Messages of which nothing is left go."""
+    """``body`` with the thoughts in its answers as ``reading`` gives them; how many went; whether calls under way lost
+    the thinking before them.  Messages of which nothing is left go.  Other blocks are not read."""
     removed = 0
     unled = changed = False
     messages = []
@@ -245,7 +245,7 @@ def _read(body: JSON, reading: Callable[[JSON], JSON | None]) -> tuple[JSON, int
         content = message.get("content")
         if message.get("role") == "assistant":
             unled = False
-            if isinstance(content, list):
+            if isinstance(content, list) and any(block.get("type") in _THOUGHTS for block in content):
                 read = [reading(block) for block in content]
                 kept = [block for block in read if block is not None]
                 if any(new is not old for new, old in zip(read, content, strict=True)):

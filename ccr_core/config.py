@@ -20,7 +20,7 @@ import functools
 import os
 import re
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -160,14 +160,25 @@ class Problem:
     column: int | None = None
 
 
+@attrs.frozen
+class PathProblem(Problem):
+    """A path that may not be set by whoever wants to."""
+
+
 @attrs.define
 class Problems:
     """Everything that is wrong with a configuration, gathered so that the user sees it all at once.
 
     The core and every reader of plugin options add to one of these; whoever owns it calls :meth:`raise_if_any`.
+
+    ``paths`` are the values of all options that are paths (their type is ``Path``), as they are written.  Where
+    ``only`` is given another one is a problem: who changes a configuration from afar must not choose which files of
+    this machine are read.
     """
 
     items: list[Problem] = attrs.field(factory=list)
+    paths: set[str] = attrs.field(factory=set)
+    only: Collection[str] | None = None
 
     def add(self, path: str, message: str, line: int | None = None, column: int | None = None) -> None:
         self.items.append(Problem(path, message, line, column))
@@ -175,6 +186,13 @@ class Problems:
     def unknown(self, path: str, key: str, known: Iterable[str], noun: str = "key") -> None:
         """Add "unknown key" for ``key`` in the object at ``path``, with the nearest of the ``known`` ones."""
         self.add(join(path, key), f"unknown {noun}{did_you_mean(key, known)}")
+
+    def path(self, where: str, value: str) -> None:
+        """Note the value of an option that is a path, which may be a problem."""
+        self.paths.add(value)
+        if self.only is not None and value not in self.only:
+            text = "a path to a file cannot be set here; set it in the file itself, which ccr config path names"
+            self.items.append(PathProblem(where, text))
 
     def text(self, file: Path | None) -> str:
         """All problems as text, a line each.  Line numbers are looked up in ``file`` now, if it can still be read."""
@@ -234,7 +252,8 @@ def structure(cls: type[T], value: Any, where: str, problems: Problems, noun: st
     "longContext"}``; ``None``: not from a file).  ``noun`` is what an unknown key is called, such as ``option of
     maxtoken``.
 
-    Returns None after adding every problem found, each with its path under ``where``.
+    Returns None after adding every problem found, each with its path under ``where``.  What is given for a ``Path`` is
+    noted, see :class:`Problems`.
     """
     result: T | None = structure_value(cls, value, where, problems, noun)
     return result
@@ -244,10 +263,34 @@ def structure_value(kind: Any, value: Any, where: str, problems: Problems, noun:
     """:func:`structure` for any of the types it understands, such as ``tuple[str, ...]``; None if there was a
     problem."""
     try:
-        return _converter().structure(value, kind)
+        result = _converter().structure(value, kind)
     except Exception as error:
         _explain(error, kind, where, problems, noun)
         return None
+    before = len(problems.items)
+    for place, path in _paths(result, value, where):
+        problems.path(place, path)
+    return result if len(problems.items) == before else None
+
+
+def _paths(result: Any, given: Any, where: str) -> Iterator[tuple[str, str]]:
+    """What was given where ``result`` has paths, with its place; defaults do not count."""
+    if isinstance(result, Path):
+        if isinstance(given, str):
+            yield where, given
+    elif isinstance(given, Mapping):
+        if isinstance(result, Mapping):
+            inner = [(key, result[key]) for key in result if key in given]
+        elif attrs.has(type(result)):
+            fields = attrs.fields(type(result))
+            inner = [(key, getattr(result, field.name)) for field in fields if (key := _key(field)) in given]
+        else:
+            inner = []
+        for key, part in inner:
+            yield from _paths(part, given[key], join(where, key))
+    elif isinstance(given, list | tuple) and isinstance(result, list | tuple):
+        for index, (part, item) in enumerate(zip(result, given, strict=False)):
+            yield from _paths(part, item, join(where, index))
 
 
 def structure_parts(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -181,6 +181,9 @@ class Runtime:
     files: tuple[Path, ...] = ()
     """The user's files that this was made from: a change of one asks for a reload."""
 
+    paths: frozenset[str] = frozenset()
+    """The paths in the options of plugins, as they are written."""
+
     _tallies: dict[str, Tally] = attrs.field(factory=dict, init=False)
     _views: dict[str, View] = attrs.field(factory=dict, init=False)
 
@@ -312,12 +315,13 @@ class Tally:
             return Counter()
 
 
-def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
+def build(config: Config, registry: Registry, *, watch: bool = True, paths: Collection[str] | None = None) -> Runtime:
     """Put ``config`` and ``registry`` together; raise ``ConfigError`` with every problem and its place.
 
-    Without ``watch`` no observer is made: for a look at the configuration, which must open no files.
+    Without ``watch`` no observer is made: for a look at the configuration, which must open no files.  ``paths`` are the
+    only ones that options may hold (absent: any); another one is a ``PathProblem``, and nothing is made with it.
     """
-    problems = Problems()
+    problems = Problems(only=paths)
     warnings = list(config.warnings)
     transformers = {
         name.casefold(): contributed
@@ -389,6 +393,7 @@ def build(config: Config, registry: Registry, *, watch: bool = True) -> Runtime:
         public=public,
         pages=pages,
         files=files_of(config),
+        paths=frozenset(problems.paths),
     )
 
 

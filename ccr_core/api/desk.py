@@ -8,7 +8,7 @@ file than the present one is told so, and nothing is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,18 @@ from ccr_core import config_edit, plugins
 from ccr_core.api import guard
 from ccr_core.api.masks import MASK, masked, secrets
 from ccr_core.api.operation import Refused, refuse
-from ccr_core.config import Config, Document, Problem, Problems, find, from_document, nearest_place, parse, read_text
+from ccr_core.config import (
+    Config,
+    Document,
+    PathProblem,
+    Problem,
+    Problems,
+    find,
+    from_document,
+    nearest_place,
+    parse,
+    read_text,
+)
 from ccr_core.errors import ConfigError
 from ccr_core.messages import JSON
 from ccr_core.plugins import Registry
@@ -128,15 +139,16 @@ class Desk:
 
     # What a text means.
 
-    def made(self, text: str, path: Path, shown: str | None = None) -> Made:
+    def made(self, text: str, path: Path, shown: str | None = None, paths: Collection[str] | None = None) -> Made:
         """Put a text together with the plugins; ``ConfigError`` with every problem and its place in this text.
 
-        ``shown`` is the same text as somebody sees it, with masks in it: then the places are in that.
+        ``shown`` is the same text as somebody sees it, with masks in it: then the places are in that.  ``paths`` are
+        the only ones that its options may hold (absent: any).
         """
         try:
             document = parse(text, path)
             config = from_document(document.data, source=path, repeated=document.repeated)
-            return Made(config, build(config, self._plugins(config), watch=False))
+            return Made(config, build(config, self._plugins(config), watch=False, paths=paths))
         except ConfigError as error:
             raise ConfigError(error.message, placed(error, shown or text, path)) from None
 
@@ -189,9 +201,9 @@ class Desk:
         if denied:
             raise refuse(with_places(denied, shown or text, draft.path), 403, kind="permission_error")
         try:
-            made = self.made(text, draft.path, shown)
+            made = self.made(text, draft.path, shown, self.present()[1].paths)
         except ConfigError as error:
-            raise refuse(error.problems or [Problem("", error.message)]) from None
+            raise refused(error) from None
         hosts = [] if accept_host else guard.new_hosts(before, after, self.runtime, made.runtime)
         if hosts:
             raise refuse(with_places(hosts, shown or text, draft.path), accept_host=True)
@@ -207,6 +219,14 @@ class Desk:
         if self.bound != (now.host, now.port):
             return True, "HOST and PORT count from the next start on: ccr restart"
         return True, None
+
+
+def refused(error: ConfigError, end: str = "nothing was changed") -> Refused:
+    """The error for a configuration that cannot be used: forbidden, if it holds a path that is not there already;
+    ``end`` says what to do then."""
+    problems = error.problems or [Problem("", error.message)]
+    paths = [each for each in problems if isinstance(each, PathProblem)]
+    return refuse(paths, 403, end, kind="permission_error") if paths else refuse(problems)
 
 
 def conflict(draft: Draft) -> Refused:

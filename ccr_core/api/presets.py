@@ -24,7 +24,7 @@ import attrs
 
 from ccr_core import config_edit, fetch, installing, namespaces, presets
 from ccr_core.api.config import PROBLEM
-from ccr_core.api.desk import Desk
+from ccr_core.api.desk import Desk, refused
 from ccr_core.api.masks import MASK, Place, hidden, masked, restored
 from ccr_core.api.openapi import maybe, named
 from ccr_core.api.operation import JSON_TYPE, Call, Operation, Refused, refuse
@@ -323,14 +323,20 @@ def _settled(found: Manifest, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(desk: Desk, ready: Manifest) -> list[str]:
-    """Put a preset together with the plugins; gives warnings, raises with what keeps it from working."""
+    """Put a preset together with the plugins; gives warnings, raises with what keeps it from working.
+
+    Its options may hold the paths that those of the configuration hold, and those of the same preset in service.
+    """
+    space = desk.app.presets.spaces.get(ready.name)
+    served = space.engine.runtime.paths if space is not None and space.engine is not None else frozenset[str]()
     if ready.document().get("noServer"):
         return []
     try:
         config = namespaces.configuration(ready, desk.runtime.config)
-        return list(build(config, desk.registry, watch=False).warnings)
+        known = desk.runtime.paths | served
+        return list(build(config, desk.registry, watch=False, paths=known).warnings)
     except ConfigError as error:
-        raise refuse(error.problems or [Problem("", error.message)]) from None
+        raise refused(error, "a preset that chooses files to read is installed with: ccr preset install") from None
 
 
 def _served(desk: Desk, name: str) -> JSON:

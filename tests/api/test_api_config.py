@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -405,6 +406,46 @@ async def test_code_cannot_be_added(client: Client, changes: list[Any]) -> None:
 
     assert 1 == len(problems)
     assert "set it in the file itself" in problems[0][1]
+
+
+TOKENIZER = {"models": {"m": {"type": "huggingface", "file": "/etc/passwd"}}}
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (set_(["Providers", 0, "tokenizer"], TOKENIZER), "Providers[0].tokenizer.models.m.file"),
+        (
+            set_(["Providers", 0, "tokenizer"], {"default": {"type": "huggingface", "file": "~/.ssh/id_rsa"}}),
+            "Providers[0].tokenizer.default.file",
+        ),
+    ],
+)
+async def test_a_file_to_read_cannot_be_chosen(client: Client, change: Any, place: str) -> None:
+    """
+    An option of a plugin that is a path is refused as forbidden, at its place, in a check as well.
+    """
+    before = client.text
+    problems = await refused(client, change, status=403)
+    checked = await client.ask("POST", "/api/config/check", {"changes": [change]})
+
+    assert [(place, True)] == [(path, "set it in the file itself" in text) for path, text in problems]
+    assert [place] == [each["path"] for each in checked["problems"]]
+    assert before == client.text
+
+
+async def test_a_file_that_is_named_already_stays(client: Client) -> None:
+    """
+    What the owner has written may get other options around it, and another place.
+    """
+    owned = client.text.replace('"name": "deepseek",', f'"name": "deepseek", "tokenizer": {json.dumps(TOKENIZER)},')
+    client.path.write_text(owned)
+
+    await patch(client, set_(["PORT"], 3457))
+    await patch(client, set_(["Providers", 0, "tokenizer"], {"default": TOKENIZER["models"]["m"]}))
+    problems = await refused(client, set_(["Providers", 0, "tokenizer", "default", "file"], "/etc/shadow"), status=403)
+
+    assert ["Providers[0].tokenizer.default.file"] == [path for path, _ in problems]
 
 
 async def test_code_in_the_text_is_refused_as_well(client: Client) -> None:

@@ -202,6 +202,23 @@ async def test_a_preset_that_cannot_work_is_not_installed(client: Client) -> Non
     assert ["Router.default"] == [each["path"] for each in error["problems"]]
 
 
+async def test_a_preset_chooses_no_file_to_read(client: Client) -> None:
+    """
+    An option of a plugin that is a path is for the command line, in the manifest as in an answer.
+    """
+    entry = {**MANIFEST["Providers"][0], "tokenizer": {"default": {"type": "huggingface", "file": "#{note}"}}}
+    seen = await upload(client, packed({**MANIFEST, "Providers": [entry]}))
+    accept = [danger["id"] for danger in seen["dangers"]]
+    values = {"key": "k", "model": "small", "note": "/etc/passwd"}
+
+    body = {"id": seen["id"], "values": values, "accept": accept}
+    error = (await client.ask("POST", "/api/presets/install", body, 403))["error"]
+
+    assert ["Providers[0].tokenizer.default.file"] == [each["path"] for each in error["problems"]]
+    assert "ccr preset install" in error["message"]
+    assert [] == (await client.get("/api/presets"))["presets"]
+
+
 async def test_an_installed_one_is_shown_without_its_secrets(client: Client) -> None:
     """
     Values and configuration have masks in them, wherever an answer is used.

@@ -23,7 +23,10 @@ FILE = "tokenizer.json"
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """Where the tokenizer is: a ``file``, or the id of a ``model`` whose file is here already."""
+    """Where the tokenizer is: a ``file``, or the id of a ``model`` whose file is here already.
+
+    Only ``file`` is a path: who may change the configuration from afar must not choose which files are read.
+    """
 
     file: Path | None = None
     model: str | None = None
@@ -95,7 +98,6 @@ def places(options: Options) -> Iterator[Path]:
         yield _in(options.file.expanduser())
         return
     model = options.model or ""
-    yield _in(Path(model).expanduser())
     # Where the older tool kept what it had downloaded, in its home, which is ours.
     home = Path(os.environ.get("CCR_HOME") or "~/.claude-code-router").expanduser()
     yield home / ".huggingface" / re.sub(r"[^A-Za-z0-9_-]", "_", model) / FILE

@@ -85,6 +85,13 @@ def test_models_that_are_here(tmp_path: Path, place: str) -> None:
     assert 5 == count(model="Acme/Big-1.5")
 
 
+def test_a_model_is_no_path(tmp_path: Path) -> None:
+    """Only ``file`` names a file, so that a look at the type of an option tells whether it reads one."""
+    write(tmp_path / "mine.json")
+
+    assert Counter().count(TEXT) == count(model=str(tmp_path / "mine.json"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

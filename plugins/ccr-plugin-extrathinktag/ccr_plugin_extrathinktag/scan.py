@@ -12,6 +12,9 @@ from typing import Literal, TypeAlias
 
 Piece: TypeAlias = tuple[Literal["text", "thinking"], str]
 
+BLANKS = " \t"
+"""What may stand before the opening tag in its line."""
+
 
 class TagScanner:
     """Splits the text of one block at ``<tag>`` and ``</tag>``.
@@ -24,17 +27,18 @@ class TagScanner:
     def __init__(self, tag: str) -> None:
         self._opening = f"<{tag}>"
         self._closing = f"</{tag}>"
-        self._pattern = re.compile(rf"^[ \t]*{re.escape(self._opening)}", re.M)
+        self._pattern = re.compile(rf"^[{BLANKS}]*{re.escape(self._opening)}", re.M)
         self._state: Literal["before", "inside", "after"] = "before"
         self._held = ""
-        self._line = True
+        self.line = True
         """Whether the next character begins a line."""
         self._said = False
         """Whether text has been given."""
         self._bare = True
         """Whether only blanks have followed the last tag."""
         self.passing = False
-        """Whether text without a line break is given as it is, as text, and changes nothing here."""
+        """Whether text is given as it is, as text, and changes nothing here but :attr:`line`, if it holds no ``<`` and
+        does not end in blanks (:data:`BLANKS`) with which a line begins."""
 
     @property
     def open(self) -> bool:
@@ -46,7 +50,7 @@ class TagScanner:
         self.passing = False
         if self._state == "before":
             yield from self._before(text)
-            self.passing = self._state == "before" and not self._line and not self._held
+            self.passing = self._state == "before" and self._said and not self._held
         elif self._state == "inside":
             yield from self._inside(text)
         else:
@@ -61,14 +65,14 @@ class TagScanner:
             yield "thinking", held.rstrip()
 
     def _before(self, text: str) -> Iterator[Piece]:
-        if not (self._line or self._held or "\n" in text):
+        if not (self.line or self._held or "\n" in text):
             if text:
                 yield "text", text
             return
         text = self._held + text
         self._held = ""
         for match in self._pattern.finditer(text):
-            if match.start() == 0 and not self._line:
+            if match.start() == 0 and not self.line:
                 continue
             before = text[: match.start()]
             if before.strip() or (before and self._said):
@@ -77,7 +81,7 @@ class TagScanner:
             yield from self._inside(text[match.end() :])
             return
         start = text.rfind("\n") + 1
-        waits = (start > 0 or self._line) and self._opening.startswith(text[start:].lstrip(" \t"))
+        waits = (start > 0 or self.line) and self._opening.startswith(text[start:].lstrip(BLANKS))
         keep = start if waits else len(text)
         if not self._said and not text[:keep].strip():
             # Blanks before the very first tag: they are given with the text if there is none.
@@ -85,7 +89,7 @@ class TagScanner:
         self._held = text[keep:]
         if keep:
             self._said = True
-            self._line = text[keep - 1] == "\n"
+            self.line = text[keep - 1] == "\n"
             yield "text", text[:keep]
 
     def _inside(self, text: str) -> Iterator[Piece]:

@@ -24,7 +24,7 @@ from ccr_core import (
     StreamError,
 )
 
-from .scan import TagScanner
+from .scan import BLANKS, TagScanner
 
 _NOTHING: BlockKey = ("extrathinktag", "nothing")
 """A key that no block has."""
@@ -56,15 +56,21 @@ class Splitter(Push[Event, Event]):
         self._note = note
         self._blocks: dict[BlockKey, _Block] = {}
         self._through: BlockKey = _NOTHING
-        """The key of the block whose text without a line break passes as it is."""
+        """The key of the block whose text passes as it is, unless a tag may begin in it or at its end."""
+        self._scanner: TagScanner
+        """The scanner of that block."""
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
         if type(item) is BlockDelta:
             if item.key == self._through:  # nearly all of an answer
                 text = item.delta.get("text")
-                if text and "\n" not in text:
-                    return (item,)
+                if text and "<" not in text:
+                    last, scanner = text[-1], self._scanner
+                    # A tag may begin with blanks at the start of a line.
+                    if last not in BLANKS or not (scanner.line or "\n" in text):
+                        scanner.line = last == "\n"
+                        return (item,)
             return self._delta(item)
         self._through = _NOTHING
         if isinstance(item, BlockStart):
@@ -98,7 +104,7 @@ class Splitter(Push[Event, Event]):
         if is_text:
             given = list(self._say(block, item.delta["text"]))
             passing = block.kind == "text" and block.at == block.key and block.scanner.passing
-            self._through = block.key if passing else _NOTHING
+            self._through, self._scanner = block.key if passing else _NOTHING, block.scanner
             return given
         if block.kind == "text":
             return (BlockDelta(block.at, item.delta),)

@@ -8,6 +8,7 @@ from typing import Any
 import ccr_plugin_extrathinktag as plugin
 import pytest
 from ccr_plugin_extrathinktag.scan import TagScanner
+from ccr_plugin_extrathinktag.split import Splitter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +86,32 @@ def test_no_text_is_lost(parts: list[str], data: st.DataObject) -> None:
     tag = re.search(r"^[ \t]*<think>", whole, re.M)
     left = whole[: tag.start()] + whole[tag.end() :].replace("</think>", "", 1) if tag else whole
     assert "".join(left.split()) == "".join("".join(part for _, part in out).split())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([*PARTS, "a\n", "b \t", "\nc"]).filter(bool), min_size=1))
+def test_the_short_way_is_the_same(pieces: list[str]) -> None:
+    """Pieces that the splitter passes on without the scanner leave the answer as the scanner alone would make it."""
+    splitter = Splitter("think", "", lambda key, value: None)
+    events = [
+        event
+        for item in [BlockStart(0, {"type": "text", "text": ""}), *(_delta(piece) for piece in pieces), BlockStop(0)]
+        for event in splitter.feed(item)
+    ]
+
+    given_parts: list[tuple[str, str]] = []
+    for event in events:
+        if isinstance(event, BlockDelta) and event.delta["type"] != "signature_delta":
+            kind = event.delta["type"].removesuffix("_delta")
+            if given_parts and given_parts[-1][0] == kind:
+                given_parts[-1] = (kind, given_parts[-1][1] + event.delta[kind])
+            else:
+                given_parts.append((kind, event.delta[kind]))
+    assert scanned(pieces) == given_parts
+
+
+def _delta(piece: str) -> BlockDelta:
+    return BlockDelta(0, {"type": "text_delta", "text": piece})
 
 
 def test_text_does_not_wait() -> None:

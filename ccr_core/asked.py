@@ -80,7 +80,7 @@ def is_server_tool(tool: JSON) -> bool:
 
 def wants_search(request: Request) -> bool:
     """Whether the request offers the server tool for web search."""
-    return any(str(tool.get("type") or "").startswith("web_search") for tool in request.tools)
+    return any("type" in tool and str(tool["type"]).startswith("web_search") for tool in request.tools)
 
 
 def offered_tools(request: Request, ctx: Context, forced: str = "") -> Iterator[JSON]:
@@ -114,6 +114,7 @@ def _loaded(request: Request) -> Iterator[str]:
                         yield str(inner.get("tool_name"))
 
 
+@functools.lru_cache(maxsize=1024)
 def short_name(name: str, most: int, allowed: str = "a-zA-Z0-9_-") -> str:
     """``name`` as a service takes it: characters of the class ``allowed``, at most ``most``; the same every time.
 

@@ -18,7 +18,7 @@ class Citations:
     """The sources of one answer."""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
+        self._messages = request.messages
         self._seen: set[tuple[str, ...]] = set()
         self._sources: dict[str, JSON] = {}
         self._last: Any = None
@@ -116,7 +116,7 @@ class Citations:
 
     def _query(self) -> str:
         """What was searched for; services do not say, so the last words of the user stand for it."""
-        for message in reversed(self._request.messages):
+        for message in reversed(self._messages):
             if message.get("role") == "user":
                 text = text_of(blocks_of(message.get("content")))
                 if text:

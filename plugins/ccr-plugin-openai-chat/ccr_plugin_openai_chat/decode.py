@@ -29,6 +29,7 @@ from ccr_core import (
     Push,
     Request,
     StreamError,
+    is_server_tool,
     long_names,
     new_id,
     reading,
@@ -104,13 +105,14 @@ class Decoder(Push[Chunk, Event]):
     """Reads one answer.  ``whole``: it comes in one chunk, and needs no mark that it is complete."""
 
     def __init__(self, request: Request, ctx: Context, options: Options, whole: bool = False) -> None:
+        name_max = options.tools.name_max
+        self._names = long_names(request, lambda name: short_name(name, name_max))
+        self._tools = [str(tool.get("name")) for tool in request.tools if not is_server_tool(tool)]
+        self._citations = Citations(request)
         # It lives as long as the answer streams; of many requests at once the prompts and schemas would be most.
-        named = [{field: tool[field] for field in ("type", "name") if field in tool} for tool in request.tools]
-        request = request.with_(system=[], tools=named)
-        self._request = request
+        self._request = request.with_(system=[], tools=[])
         self._ctx = ctx
         self._options = options
-        self._names = long_names(request, lambda name: short_name(name, options.tools.name_max))
         self._fields = options.reasoning.fields
         self._tags: ThinkTags | None = None
         inline = options.reasoning.inline_think
@@ -137,8 +139,7 @@ class Decoder(Push[Chunk, Event]):
         self._details: list[JSON] = []
         self._extra: JSON = {}
 
-        self._calls = Calls(request)
-        self._citations = Citations(request)
+        self._calls = Calls(self._request)
         self._noted: set[Any] = set()
 
     # --- chunks --------------------------------------------------------------------------------------------------
@@ -506,8 +507,7 @@ class Decoder(Push[Chunk, Event]):
         self._carry(out)
 
     def _nameless(self, call: Call, out: list[Event]) -> None:
-        tools = [tool for tool in self._request.tools if tool.get("type") in (None, "custom")]
-        call.name = str(tools[0].get("name")) if len(tools) == 1 else "unknown_tool"
+        call.name = self._tools[0] if len(self._tools) == 1 else "unknown_tool"
         self._note("tools", f"the provider gave no name for a tool call; taken for {call.name}")
         self._start_call(call, out)
 

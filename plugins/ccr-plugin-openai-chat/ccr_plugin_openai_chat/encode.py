@@ -62,21 +62,21 @@ def encode(request: Request, ctx: Context, options: Options) -> WireRequest:
         "content-type": "application/json",
         "accept": "text/event-stream" if body["stream"] else "application/json",
     }
-    session = _session(request)
-    if session and options.session_field:
-        body.setdefault(options.session_field, session)
-    if session and options.session_header:
-        headers[options.session_header.lower()] = session
+    if request.hints.session and (options.session_field or options.session_header):
+        session = _session_id(request.hints.session)
+        if options.session_field:
+            body.setdefault(options.session_field, session)
+        if options.session_header:
+            headers[options.session_header.lower()] = session
     for name in options.drop:
         if body.pop(name, None) is not None:
             ctx.note("body", f"{name} left out: the service does not take it")
     return WireRequest(url=endpoint(ctx.target.base_url), headers=headers, body=body)
 
 
-def _session(request: Request) -> str | None:
+def _session_id(session: str) -> str:
     """A stable id of the session that tells nothing else."""
-    session = request.hints.session
-    return hashlib.sha256(f"ccr {session}".encode()).hexdigest()[:32] if session else None
+    return hashlib.sha256(f"ccr {session}".encode()).hexdigest()[:32]
 
 
 def _limits(source: JSON, ctx: Context, options: Options) -> JSON:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ccr_core import JSON, Context, Request, blocks_of, described, short_name
+from ccr_core import FOREIGN_THINKING, JSON, Context, Request, blocks_of, described, short_name
 
 from .options import Options
 from .reasoning import Thoughts, replay, thoughts_of, wish_of
@@ -44,7 +44,8 @@ def reminder(text: str) -> str:
 class _Conversation:
     """The messages made so far.
 
-    Until :meth:`finished`, the content of all but assistant messages is a list of parts.
+    Until :meth:`finished`, the content of all but assistant messages is a list of parts, or the text that stands for
+    the only one of a tool message.
     """
 
     def __init__(self, ctx: Context, options: Options, thinks: bool) -> None:
@@ -127,14 +128,18 @@ class _Conversation:
 
     def _assistant(self, blocks: list[JSON], replayed: bool) -> None:
         self._settle()
-        thoughts = thoughts_of(blocks, self._ctx, self._options)
-        if thoughts.foreign:
-            self._lost["thinking blocks of another service or model left out"] += thoughts.foreign
-        calls: list[JSON] = []
+        uses: list[JSON] = []
+        thinking: list[JSON] = []
         for block in blocks:
-            if block.get("type") == "tool_use":
-                calls.append(self._call(block, thoughts))
-                self._answers[str(block.get("id") or "")] = None
+            kind = block.get("type")
+            if kind == "tool_use":
+                uses.append(block)
+            elif kind in ("thinking", "redacted_thinking"):
+                thinking.append(block)
+        thoughts = thoughts_of(thinking, self._ctx, self._options)
+        if thoughts.foreign:
+            self._lost[FOREIGN_THINKING] += thoughts.foreign
+        calls = [self._call(block, thoughts) for block in uses]
         text, mark = self._spoken(blocks)
         way = self._options.reasoning.replay
         has_thoughts = bool(thoughts.text or thoughts.details) and replayed and way != "none"
@@ -180,20 +185,22 @@ class _Conversation:
 
     def _call(self, block: JSON, thoughts: Thoughts) -> JSON:
         given = block.get("input")
-        call: JSON = {
-            "id": self._ids(block.get("id")),
-            "type": "function",
-            "function": {
-                "name": self._name(str(block.get("name") or "")),
-                "arguments": orjson.dumps({} if given is None else given).decode(),
-            },
-        }
-        extra = thoughts.calls.get(str(block.get("id") or ""))
-        if extra is not None:
-            call["extra_content"] = extra
+        call_id = str(block.get("id") or "")
+        self._answers[call_id] = None
+        arguments = orjson.dumps({} if given is None else given).decode()
+        function = {"name": self._name(str(block.get("name") or "")), "arguments": arguments}
+        call: JSON = {"id": self._ids(call_id), "type": "function", "function": function}
+        if call_id in thoughts.calls:
+            call["extra_content"] = thoughts.calls[call_id]
         return call
 
     def _result(self, call: str, block: JSON) -> JSON:
+        text = _only_text(block)
+        if text is not None:  # nearly all of a long conversation
+            text = text or NO_OUTPUT
+            if block.get("is_error") and not _tells_of_error(text):
+                text = f"Error: {text}"
+            return {"role": "tool", "tool_call_id": self._ids(call), "content": text}
         parts: list[JSON] = []
         lifted: list[JSON] = []
         for inner in blocks_of(block.get("content")):
@@ -212,7 +219,7 @@ class _Conversation:
         if block.get("is_error"):
             first = parts[0]
             words = str(first.get("text") or "")
-            if not words.lstrip().lower().startswith(("error", "<tool_use_error>")):
+            if not _tells_of_error(words):
                 if first["type"] == "text":
                     parts[0] = {**first, "text": f"Error: {words}"}
                 else:
@@ -238,6 +245,8 @@ class _Conversation:
 
     def _settle(self) -> None:
         """Put out the results of the last calls, in the order of the calls, and what waited for them."""
+        if not (self._answers or self._lifted or self._waiting):
+            return
         for call, answer in self._answers.items():
             if answer is None:
                 self._lost["tool calls without a result"] += 1
@@ -341,7 +350,7 @@ class _Conversation:
             self._ctx.note("messages", f"{count} {what}")
         out: list[JSON] = []
         for message in self._joined():
-            if message["role"] != "assistant":
+            if message["role"] != "assistant" and not isinstance(message["content"], str):
                 message["content"] = _content(message["content"], "\n" if message["role"] == "tool" else "\n\n")
                 message.pop("lifted", None)
             if self._content.after_tool and message["role"] == "user" and out and out[-1]["role"] == "tool":
@@ -390,6 +399,19 @@ def _last_question(turns: list[JSON]) -> int:
     return 0
 
 
+def _only_text(block: JSON) -> str | None:
+    """The content of a tool result that is one text and bears no mark."""
+    content = block.get("content")
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
+        inner = content[0]
+        content = inner.get("text") if inner.get("type") == "text" and "cache_control" not in inner else None
+    return content if isinstance(content, str) and not block.get("cache_control") else None
+
+
+def _tells_of_error(words: str) -> bool:
+    return words.lstrip()[:16].lower().startswith(("error", "<tool_use_error>"))
+
+
 def _content(parts: list[JSON], joiner: str) -> Any:
     """``parts`` as a string where that says the same, for not every service takes lists."""
     if all(part["type"] == "text" and len(part) == 2 for part in parts):
@@ -414,7 +436,3 @@ def _limit_marks(messages: list[JSON], most: int, ctx: Context) -> None:
         message["content"] = [*message["content"][:place], part, *message["content"][place + 1 :]]
     if extra:
         ctx.note("cache", f"{len(extra)} cache marks above the limit of {most} left out")
-
-
-def _compact(value: Any) -> str:
-    return orjson.dumps(value).decode()

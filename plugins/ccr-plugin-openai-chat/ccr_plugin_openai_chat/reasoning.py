@@ -206,19 +206,18 @@ class Thoughts:
     """How many blocks were of another origin."""
 
 
+NO_THOUGHTS = Thoughts()
+
+
 def thoughts_of(blocks: list[JSON], ctx: Context, options: Options) -> Thoughts:
-    """Open the seals of the thinking among ``blocks``."""
+    """Open the seals of ``blocks``, which hold thinking."""
+    if not blocks:
+        return NO_THOUGHTS
     found = Thoughts()
-    own = family(ctx, options)
     texts: list[str] = []
     for block in blocks:
-        kind = block.get("type")
-        if kind == "redacted_thinking":
-            found.foreign += 1
-        if kind != "thinking":
-            continue
-        opened = unseal(block.get("signature"))
-        if opened is None or opened[0] != own:
+        opened = unseal(block.get("signature")) if block.get("type") == "thinking" else None
+        if opened is None or opened[0] != family(ctx, options):
             found.foreign += 1
             continue
         data = opened[1]

@@ -31,6 +31,8 @@ class Ids:
     def __call__(self, given: Any) -> str:
         """The id for ``given``: the same for the same, different for different."""
         text = str(given or "")
+        if self._style == "any":
+            return text
         known = self._known.get(text)
         if known is None:
             known = self._known[text] = self._make(text)
@@ -38,7 +40,7 @@ class Ids:
         return known
 
     def _make(self, text: str) -> str:
-        if self._style == "any" or (self._style == "max40" and len(text) <= 40) or self._fits(text):
+        if (self._style == "max40" and len(text) <= 40) or self._fits(text):
             return text
         count = 0
         while True:
@@ -86,7 +88,7 @@ def fields(request: Request, ctx: Context, options: Options) -> JSON:
             ctx.note("tools", f"tool_choice left out: there is no tool {forced} to offer")
         return body
     body["tools"] = tools
-    known = any(tool.get("name") == forced for tool in offered)
+    known = bool(forced) and any(tool.get("name") == forced for tool in offered)
     if kind in ("auto", "none"):
         body["tool_choice"] = kind
     elif kind == "any" or (known and wanted.forced == "filter"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,6 +12,7 @@ _BASE = re.compile(r"/(v\d+[a-z0-9]*|openai|openapi|compat|beta|api|inference|de
 _LOCAL = re.compile(r"(localhost|127\.|0\.0\.0\.0|\[::1\]|host\.docker\.internal)")
 
 
+@functools.lru_cache(maxsize=256)
 def endpoint(base_url: str) -> str:
     """The full URL for ``base_url``: a complete endpoint, a base such as ``https://host/v1``, or a bare host.
 
@@ -29,6 +31,7 @@ def endpoint(base_url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
+@functools.lru_cache(maxsize=256)
 def host(base_url: str) -> str:
     """The host name (with port, if any) of ``base_url`` in small letters."""
     return urlsplit(base_url if "://" in base_url else f"//{base_url}").netloc.rpartition("@")[2].casefold()

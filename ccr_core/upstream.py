@@ -359,6 +359,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         reply, self._reply = self._reply, None
+        # The parser holds this connection's methods: together they would stay until the collector comes.
+        self._transport = self._parser = None
         self._pool.forget(self)
         if reply is None:
             return

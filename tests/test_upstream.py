@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import gc
 import gzip
 import socket
 import ssl
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -260,6 +262,34 @@ async def test_closing_a_reply_closes_the_connection() -> None:
         reply.close()
         async with asyncio.timeout(5):
             await gone.wait()
+
+
+async def test_closed_connection_needs_no_collector() -> None:
+    """
+    A connection that is closed is let go at once: hundreds of them do not wait for the garbage collector.
+    """
+    gone, let_go = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers(OK)(reader, writer)
+        await reader.read()
+        gone.set()
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving(script) as url:
+            async with sender() as http:
+                assert b"ok" == await read_all(await http.send(WireRequest(url=url), b""))
+                (kept,) = http._idle.values()
+                connection = weakref.ref(kept[0], lambda _: let_go.set())
+                del kept
+            async with asyncio.timeout(5):
+                await gone.wait()
+                await let_go.wait()
+        assert connection() is None
+    finally:
+        gc.enable()
 
 
 async def test_cancelled_wait_for_the_head_closes_the_connection() -> None:

@@ -3,7 +3,7 @@
 Rules of this package:
 
 * whoever tells the observer something never waits: it puts what it is told into a queue, and a thread of its own folds
-  that into rows and writes them about twice a second, in one transaction;
+  that into rows and writes them about twice a second, sooner if much waits, in one transaction;
 * the disk is never anybody's problem: a failure is logged once, what could not be written is counted, and the count
   is in the file as soon as writing works again;
 * the file is the truth, and several routers may write it: nothing that is read comes from a process's memory;
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,6 +47,12 @@ FILE = "history/history.sqlite3"
 
 TICK = 0.5
 """Seconds between two writes; what was told since the last one is lost if the process is killed."""
+
+MANY = 1000
+"""Observations that do not wait for the end of a tick, five for a request: some kB each, so that memory stays flat."""
+
+LOOK = 0.1
+"""Seconds after which it is looked whether so many wait; a tick has some of them."""
 
 BEAT = 5.0
 """Seconds between two signs of life of a process that has requests under way."""
@@ -125,13 +132,17 @@ class History(Observer):
         wait: float | None = None
         while True:
             if self._wake.wait(wait):
-                # What comes within a tick is written together.
-                self._end.wait(TICK)
+                # What comes within a tick is written together, unless that is much: it is memory that waits here.
+                until = time.monotonic() + TICK
+                while len(self._queue) < MANY and (left := until - time.monotonic()) > 0:
+                    if self._end.wait(min(LOOK, left)):
+                        break
             closed = self._end.is_set()
             self._writing = True
             self._wake.clear()
             self._told = False
-            batch = [self._queue.popleft() for _ in range(len(self._queue))]
+            # One by one, so that each is let go as soon as it is folded into its row.
+            batch = (self._queue.popleft() for _ in range(len(self._queue)))
             dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
             wait = writer.step(batch, dropped, last=closed)
             with self._settled:

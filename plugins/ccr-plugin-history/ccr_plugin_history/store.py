@@ -23,6 +23,9 @@ from ccr_core import CcrError
 STALE = 20.0
 """Seconds without a sign of life after which a process is taken for dead."""
 
+CACHE_KB = 512
+"""Pages of the file that a writer keeps in memory."""
+
 MIGRATIONS: list[str] = [
     """
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -74,6 +77,8 @@ def open_to_write(path: Path, busy: float = 2.0) -> sqlite3.Connection:
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
+        # Writing needs the ends of the tables only; with SQLite's 2 MB the cache just fills up, for 2 µs a row less.
+        db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         db.execute("PRAGMA journal_size_limit = 8000000")
         migrate(db, path)
     except BaseException:

@@ -230,15 +230,16 @@ class Writer:
                 change = meta(db, "change")
                 first = change
                 given: dict[str, int] = {}
-                values: list[tuple[Any, ...]] = []
-                details: list[tuple[Any, ...]] = []
-                for row in rows:
-                    change += 1
-                    seq = given[row.id] = row.seq or change
-                    values.append((seq, change, self._id, *_values(row)))
-                    details.append((seq, *_details(row)))
-                _put(db, "requests", COLUMNS, values)
-                _put(db, "details", DETAILS, details)
+                for start in range(0, len(rows), CHUNK):
+                    values: list[tuple[Any, ...]] = []
+                    details: list[tuple[Any, ...]] = []
+                    for row in rows[start : start + CHUNK]:
+                        change += 1
+                        seq = given[row.id] = row.seq or change
+                        values.append((seq, change, self._id, *_values(row)))
+                        details.append((seq, *_details(row)))
+                    _put(db, "requests", COLUMNS, values)
+                    _put(db, "details", DETAILS, details)
                 db.executemany(
                     "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?)",
                     [(given[row.id], *_content(body)) for row, body in bodies if row.id in given],
@@ -374,13 +375,11 @@ class Writer:
 
 
 def _put(db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, or change those that are there: many with one statement, then the rest one by one."""
-    whole = len(rows) - len(rows) % CHUNK
-    for start in range(0, whole, CHUNK):
-        values = [value for row in rows[start : start + CHUNK] for value in row]
-        db.execute(_statement(table, columns, CHUNK), values)
-    if whole < len(rows):
-        db.executemany(_statement(table, columns, 1), rows[whole:])
+    """Insert at most ``CHUNK`` rows, or change those that are there: so many with one statement, fewer one by one."""
+    if len(rows) == CHUNK:
+        db.execute(_statement(table, columns, CHUNK), [value for row in rows for value in row])
+    else:
+        db.executemany(_statement(table, columns, 1), rows)
 
 
 @lru_cache(maxsize=8)

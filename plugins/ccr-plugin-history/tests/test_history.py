@@ -469,6 +469,33 @@ def test_never_waits(history: plugin.History, monkeypatch: pytest.MonkeyPatch, q
     assert 3 == page["lost"]
 
 
+def test_much_is_not_held(history: plugin.History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is written when it is much, long before the end of a tick; and all of it, whatever the numbers."""
+    monkeypatch.setattr(plugin, "TICK", 3600.0)
+    count = plugin.MANY // 5 + writer.CHUNK + 1
+    told = [seen for number in range(count) for seen in whole(f"req_{number}", AT + number)]
+    for seen in told[: plugin.MANY]:
+        history.on(seen)
+
+    assert history.settle(30)
+    assert plugin.MANY // 5 == column(history.path, "SELECT count(*) FROM requests WHERE state = 'done'")[0]
+
+    for seen in told[plugin.MANY :]:
+        history.on(seen)
+    history.close()
+    assert [count] * 2 == [
+        column(history.path, f"SELECT count(*) FROM {table}")[0] for table in ("requests", "details")
+    ]
+
+
+def test_little_of_the_file_is_in_memory(tmp_path: Path) -> None:
+    """A writer keeps a bounded part of the file in memory, however large that is."""
+    db = store.open_to_write(tmp_path / "history.sqlite3")
+
+    assert [(-store.CACHE_KB,)] == db.execute("PRAGMA cache_size").fetchall()
+    db.close()
+
+
 def test_a_hanging_disk_does_not_hang_the_end(history: plugin.History, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end waits for a bounded time only."""
     goes_on = threading.Event()

@@ -278,7 +278,8 @@ def write(path: Path, data: Mapping[str, Any]) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
-            json.dump(data, file, separators=(",", ":"))
+            # Not `dump`, which writes piece by piece, and leaves cycles to the collector.
+            file.write(json.dumps(data, separators=(",", ":")))
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -23,6 +23,7 @@ import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -144,6 +145,19 @@ def _mask(value: Any, secret: bool) -> Any:
     if not value or _REFERENCE.fullmatch(value):
         return value
     return f"{value[:3]}{HIDDEN}{value[-4:]}" if len(value) >= 16 else HIDDEN
+
+
+def without_user(url: str) -> str:
+    """The address of a proxy as it may be shown: scheme, host and port, no credentials."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def proxy_change(before: str | None, after: str | None) -> str | None:
+    """What is said of another proxy, which can see where requests go and, of plain ``http``, what is in them."""
+    if before == after:
+        return None
+    return f"requests go through {f'the proxy {without_user(after)}' if after else 'no proxy'} from now on (PROXY_URL)"
 
 
 # --- problems -----------------------------------------------------------------------------------------------

@@ -17,13 +17,16 @@ import subprocess
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
 
 from ccr_core.errors import CcrError
 from ccr_core.presets import FILE
+
+if TYPE_CHECKING:
+    import threading
 
 INDEX = "https://pub-0dc3e1677e894f07bbea11b17a29e032.r2.dev/presets.json"
 """The list of the marketplace; ``CCR_PRESET_INDEX`` names another."""
@@ -33,7 +36,12 @@ MOST_BYTES = 10 * 1024 * 1024
 """What a preset may be: it is a configuration and a few scripts."""
 
 MOST_DOWNLOAD = 10 * 1024 * 1024
+PIECE = 64 * 1024
 SECONDS = 60
+"""How long a server may be silent."""
+
+TOTAL_SECONDS = 120.0
+"""How long a download may take, however little comes at a time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -232,11 +240,11 @@ def clone(source: str, into: Path) -> Fetched:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=SECONDS * 2,
+                timeout=TOTAL_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise CcrError(f"git did not get {url} within {SECONDS * 2} s") from None
+            raise CcrError(f"git did not get {url} within {TOTAL_SECONDS:g} s") from None
         if done.returncode:
             raise CcrError(f"git cannot get {url}: {done.stderr.strip() or done.returncode}")
         copy_folder(copy, into)
@@ -245,7 +253,34 @@ def clone(source: str, into: Path) -> Fetched:
 
 
 def download(url: str, proxy: str | None = None) -> bytes:
-    """What is at an address: by HTTPS, or HTTP on this machine, redirected nowhere else; ``CcrError`` if that fails."""
+    """What is at an address: by HTTPS, or HTTP on this machine, redirected nowhere else; ``CcrError`` if that fails,
+    or takes longer than :data:`TOTAL_SECONDS`."""
+    import threading
+    from concurrent.futures import Future
+
+    # The library limits each wait alone, and a server could answer a byte at a time for ever, in the head as well.
+    found: Future[bytes] = Future()
+    given_up = threading.Event()
+
+    def run(found: Future[bytes]) -> None:
+        try:
+            found.set_result(_download(url, proxy, given_up))
+        except BaseException as error:
+            found.set_exception(error)
+            del found  # else it and the error, with an open connection, would hold each other
+
+    threading.Thread(target=run, args=(found,), name="ccr-download", daemon=True).start()
+    try:
+        return found.result(TOTAL_SECONDS)
+    except TimeoutError:
+        given_up.set()
+        raise CcrError(f"{url} did not come within {TOTAL_SECONDS:g} s; try again, or download it yourself") from None
+    finally:
+        del found
+
+
+def _download(url: str, proxy: str | None, given_up: threading.Event) -> bytes:
+    """:func:`download`, which ends when nobody waits for it any more."""
     import http.client
     import urllib.error
     import urllib.request
@@ -262,7 +297,9 @@ def download(url: str, proxy: str | None = None) -> bytes:
     try:
         request = urllib.request.Request(url, headers={"user-agent": "ccr"})
         with opener.open(request, timeout=SECONDS) as answer:
-            data = answer.read(MOST_DOWNLOAD + 1)
+            whole, data = answer.length or 0, bytearray()
+            while len(data) <= MOST_DOWNLOAD and not given_up.is_set() and (piece := answer.read1(PIECE)):
+                data += piece
     except urllib.error.HTTPError as error:
         raise CcrError(f"cannot get {url}: status {error.code}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -270,6 +307,8 @@ def download(url: str, proxy: str | None = None) -> bytes:
         raise CcrError(f"cannot get {url}: {getattr(reason, 'strerror', None) or reason}") from error
     if len(data) > MOST_DOWNLOAD:
         raise CcrError(f"{url} is larger than {MOST_DOWNLOAD >> 20} MB; that is no preset")
+    if len(data) < whole:
+        raise CcrError(f"cannot get {url}: it was cut off")
     return bytes(data)
 
 

@@ -26,7 +26,7 @@ import orjson
 
 from ccr_core import __version__
 from ccr_core.access import Access
-from ccr_core.config import Config, home
+from ccr_core.config import Config, home, proxy_change, without_user
 from ccr_core.dialect import Ingress
 from ccr_core.engine import Engine
 from ccr_core.errors import CcrError, ConfigError, RequestError, kind_of
@@ -92,6 +92,8 @@ class App:
             closing, self.sender = self.sender, _sender(new)
             self.engine.sender = self.sender
             self._closing = asyncio.ensure_future(closing.aclose())
+        if proxy := proxy_change(old.proxy_url, new.proxy_url):
+            log.warning("%s", proxy)
         self._use(runtime)
         self.engine.swap(runtime)
         self.presets.follow()
@@ -528,6 +530,7 @@ class App:
             "config": str(runtime.config.source) if runtime.config.source else None,
             "providers": {name: list(models) for name, models in runtime.models.items()},
             "default": runtime.config.router.default,
+            "proxy": without_user(runtime.config.proxy_url) if runtime.config.proxy_url else None,
             "warnings": list(runtime.warnings),
             "reload": self.reload.to_json() if self.reload is not None else None,
             "cooling": self.engine.health.report(),
@@ -784,6 +787,8 @@ def serve(
     runtime = build(config, registry)
     for warning in runtime.warnings if post is None or post.place.tells else ():
         log.warning("%s", warning)
+    if config.proxy_url and (post is None or post.place.tells):
+        log.info("requests go through the proxy %s", without_user(config.proxy_url))
     app = create_app(runtime)
     if again is not None:
 

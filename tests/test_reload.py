@@ -380,8 +380,24 @@ async def test_exchange_keeps_its_connections_when_the_proxy_changes(rig: Rig, m
     assert 200 == (await answer).status
     assert [who[0]] == who[1:]
     assert app.sender is not who[0]
+    assert "http://127.0.0.1:1" == app.status()["proxy"]
     await call(app, "POST", "/toy", ask(stream=True))
     assert app.sender is who[2]
+
+
+async def test_another_proxy_is_announced(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Whoever reads the log sees through which proxy requests go from now on, and never its password.
+    """
+    for proxy in ("http://me:secret@proxy.example:3128", "http://me:secret@proxy.example:3128", None):
+        rig.write(2 if proxy else 3, **({"PROXY_URL": proxy} if proxy else {}))
+        await rig.reload.again()
+
+    assert [
+        "requests go through the proxy http://proxy.example:3128 from now on (PROXY_URL)",
+        "requests go through no proxy from now on (PROXY_URL)",
+    ] == [record.getMessage() for record in caplog.records if "PROXY_URL" in record.getMessage()]
+    assert "secret" not in caplog.text
 
 
 async def test_new_key_does_not_cool_down_for_the_old_one(rig: Rig) -> None:

@@ -29,6 +29,7 @@ from ccr_core.config import (
     from_document,
     nearest_place,
     parse,
+    proxy_change,
     read_text,
 )
 from ccr_core.errors import ConfigError
@@ -168,9 +169,12 @@ class Desk:
         not that of the file, 403 for what only the owner of the machine may do, 400 with all problems.
         """
         async with self._lock:
+            before = self.runtime.config.proxy_url
             written, made = await asyncio.to_thread(self._write, version, change, accept_host, shown)
+            proxy = proxy_change(before, made.config.proxy_url)
             applied, reason = await self._taken_up(made.config)
-        return {"version": written, "applied": applied, "reason": reason, "warnings": list(made.runtime.warnings)}
+        warnings = [*made.runtime.warnings, *([proxy] if proxy else [])]
+        return {"version": written, "applied": applied, "reason": reason, "warnings": warnings}
 
     def _write(
         self, version: str, change: Callable[[Draft], str], accept_host: bool, shown: str | None

@@ -18,7 +18,7 @@ import click
 from ccr_core import config_edit, entries
 from ccr_core.cli import process
 from ccr_core.cli.output import note
-from ccr_core.config import Config, find, from_document, home, load, parse, parse_path, read_text
+from ccr_core.config import Config, find, from_document, home, load, parse, parse_path, proxy_change, read_text
 from ccr_core.config_edit import Change, Set
 from ccr_core.errors import CcrError, ConfigError
 
@@ -114,6 +114,8 @@ def save(before: Draft, changes: Sequence[Change]) -> Config:
     for warning in runtime.warnings:
         if warning not in before.runtime.warnings:
             note(f"warning: {warning}")
+    if proxy := proxy_change(before.config.proxy_url, after.proxy_url):
+        note(f"warning: {proxy}")
     note(f"{before.path} is changed (a copy of the former is beside it); {taken_up(before, after)}")
     return after
 

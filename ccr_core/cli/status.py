@@ -66,7 +66,7 @@ def status(as_json: bool) -> int:
     return CODES[standing.state]
 
 
-TOLD = ("default", "warnings", "reload", "cooling", "learned", "workers")
+TOLD = ("default", "proxy", "warnings", "reload", "cooling", "learned", "workers")
 """What of a router's own status is shown."""
 
 
@@ -92,7 +92,7 @@ def _facts(told: dict[str, Any]) -> list[tuple[str, object]]:
     if not told:
         return [("details", "not told: the router wants another key than the APIKEY in the configuration")]
     reload = told.get("reload") or {}
-    facts: list[tuple[str, object]] = [("default", told.get("default"))]
+    facts: list[tuple[str, object]] = [("default", told.get("default")), ("proxy", told.get("proxy"))]
     workers = told.get("workers") or ()
     facts += [("worker", _worker(worker)) for worker in workers if len(workers) > 1]
     if reload.get("last"):

@@ -67,6 +67,19 @@ async def test_a_change_touches_its_line_only_and_is_used_at_once(client: Client
     assert done["version"] == await client.version()
 
 
+async def test_another_proxy_is_told(client: Client) -> None:
+    """
+    A change of the proxy comes back as a warning, without its password; it is in the status from then on.
+    """
+    proxy = "http://me:secret@proxy.example:3128"
+    set_up = await patch(client, set_(["PROXY_URL"], proxy))
+    same = await patch(client, set_(["PORT"], 3457))
+
+    told = "requests go through the proxy http://proxy.example:3128 from now on (PROXY_URL)"
+    assert ([told], []) == tuple([text for text in done["warnings"] if "proxy" in text] for done in (set_up, same))
+    assert "http://proxy.example:3128" == client.app.status()["proxy"]
+
+
 async def test_a_copy_of_the_former_file_is_kept(client: Client) -> None:
     """
     What was there can be had again.

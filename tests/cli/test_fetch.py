@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
@@ -172,21 +173,37 @@ def test_no_repositories(text: str) -> None:
 
 
 class Site:
-    """A web site on this machine: paths and what is there; a text is where it leads."""
+    """A web site on this machine: paths and what is there; a text is where it leads.
+
+    A path in ``slow`` begins like this, and never ends.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[str, bytes | str] = {}
+        self.slow: dict[str, bytes] = {}
+        self.over, self.ended = threading.Event(), threading.Event()
         site = self
 
         class Answers(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 page = site.pages.get(self.path)
+                if self.path in site.slow:
+                    self.drip(site.slow[self.path])
+                    return
                 self.send_response(404 if page is None else 302 if isinstance(page, str) else 200)
                 if isinstance(page, str):
                     self.send_header("location", page)
                 self.end_headers()
                 if isinstance(page, bytes):
                     self.wfile.write(page)
+
+            def drip(self, text: bytes) -> None:
+                """A byte at a time, until nobody listens any more."""
+                with contextlib.suppress(OSError):
+                    self.wfile.write(text)
+                    while not site.over.wait(0.02):
+                        self.wfile.write(b"x")
+                site.ended.set()
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -201,6 +218,7 @@ def site() -> Iterator[Site]:
     """A web site."""
     site = Site()
     yield site
+    site.over.set()
     site.server.shutdown()
     site.server.server_close()
 
@@ -224,6 +242,32 @@ def test_download(tmp_path: Path, site: Site) -> None:
         with pytest.raises(CcrError) as caught:
             fetch.fetch(url, tmp_path / "none")
         assert reason in caught.value.message
+
+
+@pytest.mark.parametrize("begins", [b"HTTP/1.0 200 OK\r\n\r\nPK", b"HTTP/1.0 200 OK\r\nx-long: "], ids=["body", "head"])
+def test_a_slow_download(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, begins: bytes) -> None:
+    """A server that sends a little now and then is not waited for beyond the limit, and is left."""
+    monkeypatch.setattr(fetch, "TOTAL_SECONDS", 0.3)
+    site.slow["/p.zip"] = begins
+
+    with pytest.raises(CcrError) as caught:
+        fetch.fetch(f"{site.url}/p.zip", tmp_path / "p")
+
+    assert "did not come within 0.3 s" in caught.value.message
+    assert not (tmp_path / "p").exists()
+    if begins.endswith(b"PK"):
+        assert site.ended.wait(10)
+
+
+def test_a_download_that_is_cut(tmp_path: Path, site: Site) -> None:
+    """What ends before its announced length is not taken for whole."""
+    site.slow["/p.zip"] = b"HTTP/1.0 200 OK\r\ncontent-length: 99\r\n\r\nPK"
+    site.over.set()
+
+    with pytest.raises(CcrError) as caught:
+        fetch.fetch(f"{site.url}/p.zip", tmp_path / "p")
+
+    assert caught.value.message.endswith("/p.zip: it was cut off")
 
 
 def test_market(site: Site) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -133,7 +134,7 @@ def test_requests_under_reloads(ccr: Any, provider: str) -> None:
 
 def test_status_of_reloads(ccr: Any, provider: str, wait_for: Callable[[Callable[[], Any]], Any]) -> None:
     """A bad file leaves the router as it is, and status says why; a good one is in use without a restart."""
-    write(ccr, provider, 1, APIKEY="$MY_KEY")
+    write(ccr, provider, 1, APIKEY="$MY_KEY", PROXY_URL="http://me:secret-of-proxy@127.0.0.1:1", NO_PROXY=["*"])
     env = {"MY_KEY": "secret-of-mine"}
     ccr.ok("start", "-d", env=env)
     headers = {"x-api-key": "secret-of-mine"}
@@ -150,6 +151,7 @@ def test_status_of_reloads(ccr: Any, provider: str, wait_for: Callable[[Callable
     wait_for(lambda: status()["reload"]["problem"])
 
     shown = ccr.ok("status", env=env)
+    assert re.search(r"proxy +http://127\.0\.0\.1:1\n", shown)
     assert "not in use     the changed configuration: 1 problem in config.json" in shown
     assert 'no provider for "nobody,m"' in shown
     assert (200, "key-1 m-1") == ((found := once(ccr, headers))[0], found[1]["content"][0]["text"])
@@ -161,6 +163,8 @@ def test_status_of_reloads(ccr: Any, provider: str, wait_for: Callable[[Callable
     shown = ccr.ok("status", env=env)
     assert "not in use" not in shown
     assert "reloaded" in shown
+    assert "proxy " not in shown
+    assert "through no proxy from now on" in Path(ccr.state["log"]).read_text()
     assert "secret" not in shown + json.dumps(status())
 
 

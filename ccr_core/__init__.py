@@ -34,11 +34,13 @@ _HOME = {
         "FOREIGN_THINKING",
         "LEVELS",
         "answer_schema",
+        "as_error",
         "described",
         "is_server_tool",
         "level_of",
         "long_names",
         "offered_tools",
+        "result_text",
         "schema_in_words",
         "short_name",
         "thinking_of",
@@ -188,11 +190,13 @@ if TYPE_CHECKING:
     from ccr_core.asked import LEVELS as LEVELS
     from ccr_core.asked import AskedThinking as AskedThinking
     from ccr_core.asked import answer_schema as answer_schema
+    from ccr_core.asked import as_error as as_error
     from ccr_core.asked import described as described
     from ccr_core.asked import is_server_tool as is_server_tool
     from ccr_core.asked import level_of as level_of
     from ccr_core.asked import long_names as long_names
     from ccr_core.asked import offered_tools as offered_tools
+    from ccr_core.asked import result_text as result_text
     from ccr_core.asked import schema_in_words as schema_in_words
     from ccr_core.asked import short_name as short_name
     from ccr_core.asked import thinking_of as thinking_of

@@ -162,6 +162,24 @@ def schema_in_words(schema: JSON) -> str:
 # --- blocks --------------------------------------------------------------------------------------------------------
 
 
+def result_text(block: JSON) -> str | None:
+    """The text of a tool result that holds one text and nothing else, not even a cache mark; ``None`` for others.
+
+    Nearly all of a long conversation is such results, and a format can take them as they are.
+    """
+    content = block.get("content")
+    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
+        inner = content[0]
+        content = inner.get("text") if inner.get("type") == "text" and "cache_control" not in inner else None
+    return content if isinstance(content, str) and not block.get("cache_control") else None
+
+
+def as_error(text: str) -> str:
+    """The ``text`` of a failed tool result, such that it says so, for formats that have no other mark for it."""
+    told = text.lstrip()[:16].lower().startswith(("error", "<tool_use_error>"))
+    return text if told else f"Error: {text}"
+
+
 def described(block: JSON, shorten: Callable[[str], str], lost: Tally[str, int]) -> str:
     """A block that a format has no word for, as text; ``""`` for one that must not be told.
 

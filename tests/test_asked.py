@@ -15,11 +15,13 @@ from ccr_core import (
     Request,
     Target,
     answer_schema,
+    as_error,
     described,
     is_server_tool,
     level_of,
     long_names,
     offered_tools,
+    result_text,
     schema_in_words,
     short_name,
     thinking_of,
@@ -152,6 +154,42 @@ def test_the_form_of_the_answer() -> None:
     assert [schema, None, None, None] == wanted
     assert [("body", "unknown output format left out: xml")] == notes
     assert schema_in_words(schema).endswith('{"type":"object"}')
+
+
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        ({"content": "a"}, "a"),
+        ({"content": ""}, ""),
+        ({"content": [{"type": "text", "text": "a"}]}, "a"),
+        ({"content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]}, None),
+        ({"content": "a", "cache_control": {"type": "ephemeral"}}, None),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, None),
+        ({"content": [{"type": "image", "text": "a"}]}, None),
+        ({"content": [{"type": "text"}]}, None),
+        ({"content": ["a"]}, None),
+        ({"content": []}, None),
+        ({}, None),
+    ],
+)
+def test_results_of_one_text(block: dict[str, Any], text: str | None) -> None:
+    """Whatever is more or less than one unmarked text is left to the dialect."""
+    assert text == result_text(block)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("no file", "Error: no file"),
+        ("", "Error: "),
+        ("Error: no file", "Error: no file"),
+        ("\n ERROR no file", "\n ERROR no file"),
+        ("<tool_use_error>no</tool_use_error>", "<tool_use_error>no</tool_use_error>"),
+    ],
+)
+def test_errors_say_that_they_are(text: str, told: str) -> None:
+    """And say it once."""
+    assert told == as_error(text)
 
 
 @pytest.mark.parametrize(

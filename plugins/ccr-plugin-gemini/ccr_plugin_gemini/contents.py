@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from ccr_core import JSON, Context, Request, blocks_of, described
+from ccr_core import JSON, Context, Request, blocks_of, described, result_text
 
 from .families import Family
 from .options import Options
@@ -198,9 +198,10 @@ class _Conversation:
                 return
 
     def _response(self, call: str, block: JSON) -> JSON:
-        texts: list[str] = []
+        only = result_text(block)
+        texts: list[str] = [only] if only else []
         files: list[JSON] = []
-        for inner in blocks_of(block.get("content")):
+        for inner in blocks_of(block.get("content")) if only is None else ():
             for part in self._parts(inner):
                 if "text" in part:
                     texts.append(part["text"])

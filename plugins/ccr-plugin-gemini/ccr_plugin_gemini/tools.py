@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -14,6 +15,7 @@ from .schema import openapi, plain
 _BAD = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
+@functools.lru_cache(maxsize=1024)
 def short_name(name: str, most: int) -> str:
     """``name`` as the service takes it: a letter or ``_``, then also digits, ``.`` and ``-``; the same every time."""
     clean = _BAD.sub("_", name)

@@ -14,7 +14,17 @@ from typing import Any
 
 import orjson
 
-from ccr_core import FOREIGN_THINKING, JSON, Context, Request, blocks_of, described, short_name
+from ccr_core import (
+    FOREIGN_THINKING,
+    JSON,
+    Context,
+    Request,
+    as_error,
+    blocks_of,
+    described,
+    result_text,
+    short_name,
+)
 
 from .options import Options
 from .reasoning import Thoughts, replay, thoughts_of, wish_of
@@ -195,11 +205,9 @@ class _Conversation:
         return call
 
     def _result(self, call: str, block: JSON) -> JSON:
-        text = _only_text(block)
-        if text is not None:  # nearly all of a long conversation
-            text = text or NO_OUTPUT
-            if block.get("is_error") and not _tells_of_error(text):
-                text = f"Error: {text}"
+        text = result_text(block)
+        if text is not None:
+            text = as_error(text or NO_OUTPUT) if block.get("is_error") else text or NO_OUTPUT
             return {"role": "tool", "tool_call_id": self._ids(call), "content": text}
         parts: list[JSON] = []
         lifted: list[JSON] = []
@@ -218,12 +226,10 @@ class _Conversation:
             parts = [{"type": "text", "text": NO_OUTPUT}]
         if block.get("is_error"):
             first = parts[0]
-            words = str(first.get("text") or "")
-            if not _tells_of_error(words):
-                if first["type"] == "text":
-                    parts[0] = {**first, "text": f"Error: {words}"}
-                else:
-                    parts.insert(0, {"type": "text", "text": "Error:"})
+            if first["type"] == "text":
+                parts[0] = {**first, "text": as_error(first["text"])}
+            else:
+                parts.insert(0, {"type": "text", "text": "Error:"})
         if block.get("cache_control"):
             parts[-1] = {**parts[-1], **self._mark(block)}
         return {"role": "tool", "tool_call_id": self._ids(call), "content": parts}
@@ -397,19 +403,6 @@ def _last_question(turns: list[JSON]) -> int:
         if blocks and not any(block.get("type") == "tool_result" for block in blocks):
             return place
     return 0
-
-
-def _only_text(block: JSON) -> str | None:
-    """The content of a tool result that is one text and bears no mark."""
-    content = block.get("content")
-    if isinstance(content, list) and len(content) == 1 and isinstance(content[0], dict):
-        inner = content[0]
-        content = inner.get("text") if inner.get("type") == "text" and "cache_control" not in inner else None
-    return content if isinstance(content, str) and not block.get("cache_control") else None
-
-
-def _tells_of_error(words: str) -> bool:
-    return words.lstrip()[:16].lower().startswith(("error", "<tool_use_error>"))
 
 
 def _content(parts: list[JSON], joiner: str) -> Any:

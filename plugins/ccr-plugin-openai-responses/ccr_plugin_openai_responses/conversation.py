@@ -13,7 +13,17 @@ from typing import Any
 
 import orjson
 
-from ccr_core import FOREIGN_THINKING, JSON, Context, Request, blocks_of, described, short_name
+from ccr_core import (
+    FOREIGN_THINKING,
+    JSON,
+    Context,
+    Request,
+    as_error,
+    blocks_of,
+    described,
+    result_text,
+    short_name,
+)
 
 from .options import Options
 from .reasoning import item_of
@@ -176,6 +186,10 @@ class Conversation:
         )
 
     def _result(self, call: str, block: JSON) -> JSON:
+        text = result_text(block)
+        if text is not None:
+            text = as_error(text or NO_OUTPUT) if block.get("is_error") else text or NO_OUTPUT
+            return {"type": "function_call_output", "call_id": self._sent[call], "output": text}
         parts: list[JSON] = []
         lifted: list[JSON] = []
         for inner in blocks_of(block.get("content")):
@@ -190,11 +204,10 @@ class Conversation:
             parts = [{"type": "input_text", "text": NO_OUTPUT}]
         if block.get("is_error"):
             words = str(parts[0].get("text") or "")
-            if not words.lstrip().lower().startswith(("error", "<tool_use_error>")):
-                if words:
-                    parts[0] = {**parts[0], "text": f"Error: {words}"}
-                else:
-                    parts.insert(0, {"type": "input_text", "text": "Error:"})
+            if words:
+                parts[0] = {**parts[0], "text": as_error(words)}
+            else:
+                parts.insert(0, {"type": "input_text", "text": "Error:"})
         if block.get("cache_control"):
             parts[-1] = {**parts[-1], **self._mark(block)}
         output: Any = parts

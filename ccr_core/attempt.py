@@ -150,8 +150,8 @@ class Attempt:
                 stage = self._guarded("relay", lambda: Stage.of(relay, f"{dialect.name} relay", self.plan.plugin))
                 return Way(Pipe([stage]), encoder, None)
         sequencer = Sequencer(self.outcome, named)
-        tail = [Stage.of(sequencer, "sequencer"), Stage.of(encoder, ingress.name)]
-        return Way(Pipe([*(self._decoding() if streamed else ()), *self._steps, *tail]), encoder, sequencer)
+        stages = [*(self._decoding() if streamed else ()), *self._steps, sequencer.into(encoder, ingress.name)]
+        return Way(Pipe(stages), encoder, sequencer)
 
     def row(self, streamed: bool) -> Pipe:
         """The stages from the provider's bytes (or a whole answer's events) to lawful events."""

@@ -196,7 +196,11 @@ class Ingress:
         raise NotImplementedError
 
     def encoder(self, request: Request) -> Push[Event, bytes]:
-        """An encoder for one streamed answer; it takes ``Ping`` and ``StreamError`` at any time."""
+        """An encoder for one streamed answer; it takes ``Ping`` and ``StreamError`` at any time.
+
+        It may have a method ``delta(index, delta) -> bytes``, which then gets the pieces of blocks, the commonest
+        events by far, without an event being made for each: what ``feed(BlockDelta(index, delta))`` would give.
+        """
         raise NotImplementedError
 
     def encode_message(self, message: JSON, request: Request) -> bytes:

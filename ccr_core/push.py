@@ -43,6 +43,8 @@ class Stage:
     flush: Callable[[], Iterable[Any]]
     step: str
     plugin: str
+    run: Run | None = None
+    """``feed`` for the last stage of a row: it appends what it gives, and names who is at fault itself."""
 
     @classmethod
     def of(cls, push: Push[Any, Any], step: str, plugin: str = "ccr-core") -> Stage:
@@ -109,6 +111,8 @@ def _run(stage: Stage, second: Stage | None = None, following: Run | None = None
     A function of its own for each place and two stages in each, because each item goes through all of them.
     """
     feed = stage.feed
+    if second is None and stage.run is not None:
+        return stage.run
 
     def last(item: Any, out: list[Any]) -> None:
         try:
@@ -120,6 +124,8 @@ def _run(stage: Stage, second: Stage | None = None, following: Run | None = None
 
     if second is None:
         return last
+    if second.run is not None:
+        return _before(stage, second.run)
     feed_second = second.feed
 
     def last_two(item: Any, out: list[Any]) -> None:
@@ -155,3 +161,19 @@ def _run(stage: Stage, second: Stage | None = None, following: Run | None = None
             raise PluginError(stage.plugin, stage.step, "feed", error) from error
 
     return two
+
+
+def _before(stage: Stage, following: Run) -> Run:
+    """Carrying one item through ``stage`` and ``following``."""
+    feed = stage.feed
+
+    def one(item: Any, out: list[Any]) -> None:
+        try:
+            for given in feed(item):
+                following(given, out)
+        except CcrError:
+            raise
+        except Exception as error:
+            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+
+    return one

@@ -22,12 +22,12 @@ answered with a proper status, or by another provider.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
 from ccr_core.dialect import Outcome
-from ccr_core.errors import ProtocolError
+from ccr_core.errors import PluginError, ProtocolError
 from ccr_core.events import (
     BlockDelta,
     BlockKey,
@@ -42,7 +42,7 @@ from ccr_core.events import (
     Unknown,
 )
 from ccr_core.messages import JSON
-from ccr_core.push import Push
+from ccr_core.push import Pipe, Push, Stage
 
 _new = object.__new__
 
@@ -131,6 +131,27 @@ class Sequencer(Push[Event, Event]):
     def release(self) -> Iterable[Event]:
         """Let the held start go: the engine does so when the provider is silent for long."""
         return self._release([])
+
+    def into(self, encoder: Push[Event, bytes], name: str) -> Stage:
+        """This stage and the ``encoder`` of the ingress ``name`` behind it, as one: every event goes through both.
+
+        An encoder that has a method ``delta(index, delta)`` gets no event for a piece of the open block: none is made.
+        """
+        both = Pipe([Stage.of(self, "sequencer"), Stage.of(encoder, name)])
+        push = both.push
+        delta: Callable[[int, JSON], bytes] | None = getattr(encoder, "delta", None)
+
+        def run(item: Event, out: list[bytes]) -> None:
+            if delta is None or type(item) is not BlockDelta or not self._is_open or item.key != self._open:
+                push(item, out)
+                return
+            try:
+                out.append(delta(self._index, item.delta))
+            except Exception as error:
+                raise PluginError("ccr-core", name, "delta", error) from error
+
+        stage = Stage(both.feed, both.flush, name, "ccr-core", run)
+        return attrs.evolve(stage, feed=Pipe([stage]).feed)
 
     def _release(self, events: list[Event]) -> list[Event]:
         if self._held is None:

@@ -20,7 +20,9 @@ from ccr_core import (
     MessageStop,
     Outcome,
     Ping,
+    PluginError,
     ProtocolError,
+    Push,
     StreamError,
     Unknown,
     UpstreamError,
@@ -463,3 +465,57 @@ def test_what_is_no_event(item: Any) -> None:
     """Something that is no event does not get through to a client."""
     with pytest.raises(TypeError, match="expected an event, got"):
         run(START, item)
+
+
+class Words(Push[Event, bytes]):
+    """An encoder that writes events as they are printed."""
+
+    def feed(self, item: Event) -> Iterable[bytes]:
+        return (repr(item).encode(),)
+
+
+class Pieces(Words):
+    """The same; what is a piece of a block it writes by its second method."""
+
+    def delta(self, index: int, delta: dict[str, Any]) -> bytes:
+        return repr(BlockDelta(index, delta)).encode()
+
+
+@settings(max_examples=300)
+@given(st.lists(EVENTS, max_size=25), st.sampled_from([Words, Pieces]))
+def test_one_stage_with_the_encoder(events: list[Event], encoder: type[Words]) -> None:
+    """Together with an encoder the grammar is the same, and so is what was finished before a refusal."""
+    stage = Sequencer().into(encoder(), "words")
+    assert stage.run is not None
+    got: list[bytes] = []
+    expected: list[bytes] = []
+    sequencer = Sequencer()
+
+    refused = []
+    for event in (START, *events, MessageStop()):
+        try:
+            expected += [repr(one).encode() for one in sequencer.feed(event)]
+        except UpstreamError as error:
+            refused.append(str(error))
+        try:
+            stage.run(event, got)
+        except UpstreamError as error:
+            refused.remove(str(error))
+
+    assert [] == refused
+    assert expected == got
+
+
+def test_an_encoder_that_fails_is_named() -> None:
+    """What an encoder raises for a piece carries its name."""
+
+    class Broken(Words):
+        def delta(self, index: int, delta: dict[str, Any]) -> bytes:
+            raise KeyError("text")
+
+    stage = Sequencer().into(Broken(), "words")
+    begun = [piece for event in (START, opened("t")) for piece in stage.feed(event)]
+
+    assert 2 == len(begun)
+    with pytest.raises(PluginError, match=r"words.* delta"):
+        list(stage.feed(text("t", "1")))

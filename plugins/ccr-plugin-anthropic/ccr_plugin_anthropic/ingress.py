@@ -8,7 +8,7 @@ finds the cure for some refusals in the text.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 
@@ -107,13 +107,16 @@ class Encoder(Push[Event, bytes]):
 
     def feed(self, item: Event) -> Iterable[bytes]:
         """The bytes of one event; never more than one piece."""
-        # The commonest first.  Behind the Sequencer keys are indexes.
         if type(item) is BlockDelta:
-            if item.key != self._index:
-                self._index = item.key
-                self._head = _DELTA % self._index
-            return (self._head + _dumps(item.delta) + b"}\n\n",)
+            return (self.delta(cast(int, item.key), item.delta),)  # behind the Sequencer keys are indexes
         return (_encode(item),)
+
+    def delta(self, index: int, delta: JSON) -> bytes:
+        """The bytes of a piece of the block ``index``."""
+        if index != self._index:
+            self._index = index
+            self._head = _DELTA % index
+        return self._head + _dumps(delta) + b"}\n\n"
 
 
 def _encode(item: Event) -> bytes:

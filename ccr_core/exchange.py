@@ -144,7 +144,7 @@ class Exchange:
                     scenario=choice.scenario,
                     why=choice.why,
                     tokens=choice.tokens,
-                    explanation=tuple(answer.to_json() for answer in choice.answers),
+                    explanation=tuple([answer.to_json() for answer in choice.answers]),
                     rule=choice.rule,
                     project=self.project,
                 )
@@ -193,35 +193,42 @@ class Exchange:
         kind = observe.Finished if error is None else observe.Failed
         if not self.watch.wants(kind):
             return
-        hints = self.request.hints
-        route, choice = self.route, self.choice
-        fields: dict[str, Any] = {
-            "id": self.id,
-            "at": time.time(),
-            "status": self.status or (error.status if error else 0),
-            "stream": self.request.stream,
-            "requested": self.request.model,
-            "provider": route.provider if route else "",
-            "model": route.model if route else "",
-            "scenario": choice.scenario if choice else "",
-            "why": choice.why if choice else "",
-            "attempts": self.attempts,
-            "duration": time.monotonic() - self.begun,
-            "first": self.first,
-            "stop_reason": self.outcome.stop_reason,
-            "usage": self.outcome.usage,
-            "tokens": choice.tokens if choice else None,
-            "session": hints.session,
-            "agent_id": hints.agent_id,
-            "agent_type": hints.agent_type,
-            "request_class": hints.request_class,
-            "notes": tuple(self.notes),
-            "parent_agent_id": hints.parent_agent_id,
-            "project": self.project,
-            "prices": self.prices,
-        }
-        if error is not None:
-            fields |= {"kind": error.kind, "error": error.message}
-            if isinstance(error, RoutingError):
-                fields["explanation"] = tuple(answer.to_json() for answer in error.answers)
-        self.watch.tell(kind(**fields))
+        request, route, choice, outcome = self.request, self.route, self.choice, self.outcome
+        hints = request.hints
+        finished = observe.Finished(
+            id=self.id,
+            at=time.time(),
+            status=self.status or (error.status if error else 0),
+            stream=request.stream,
+            requested=request.model,
+            provider=route.provider if route else "",
+            model=route.model if route else "",
+            scenario=choice.scenario if choice else "",
+            why=choice.why if choice else "",
+            attempts=self.attempts,
+            duration=time.monotonic() - self.begun,
+            first=self.first,
+            stop_reason=outcome.stop_reason,
+            usage=outcome.usage,
+            tokens=choice.tokens if choice else None,
+            session=hints.session,
+            agent_id=hints.agent_id,
+            agent_type=hints.agent_type,
+            request_class=hints.request_class,
+            notes=tuple(self.notes),
+            parent_agent_id=hints.parent_agent_id,
+            project=self.project,
+            prices=self.prices,
+        )
+        self.watch.tell(finished if error is None else _failed(finished, error))
+
+
+def _failed(finished: observe.Finished, error: CcrError) -> observe.Failed:
+    """The end ``finished``, as that of an exchange that failed with ``error``."""
+    answers = error.answers if isinstance(error, RoutingError) else ()
+    return observe.Failed(
+        **attrs.asdict(finished, recurse=False),
+        kind=error.kind,
+        error=error.message,
+        explanation=tuple(answer.to_json() for answer in answers),
+    )

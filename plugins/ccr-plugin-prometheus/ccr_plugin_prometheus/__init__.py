@@ -1,7 +1,8 @@
 """Metrics for Prometheus: an observer that counts, and the page ``/metrics`` that shows what was counted.
 
 The counters belong to the process: they outlive reloads, and the page shows what all observers of this package have
-counted.  ``prometheus-client`` is loaded with the first request or the first look at the page.
+counted.  Counting is done in plain numbers: ``prometheus-client`` is loaded with the first look at the page, or, where
+several workers add up what they count through it, with the first request.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ class Counting(Observer):
 
     def __init__(self, options: Options, home: Any) -> None:
         self._options = options
+        self._metrics: Metrics | None = None
         self._open: set[str] = set()
         self._sent: dict[str, Sent] = {}
 
     def on(self, observation: Observation) -> None:
         """Count an observation."""
-        metrics = counted(self._options.labels)
+        metrics = self._metrics
+        if metrics is None:
+            metrics = self._metrics = counted(self._options.labels)
         if isinstance(observation, Arrived):
             self._open.add(observation.id)
             metrics.under_way(1)
@@ -78,8 +82,8 @@ class Counting(Observer):
 
     def close(self) -> None:
         """Take back what is still counted as under way."""
-        if self._open:
-            counted().under_way(-len(self._open))
+        if self._metrics is not None:
+            self._metrics.under_way(-len(self._open))
         self._open.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -169,32 +170,76 @@ def test_labels_are_limited(tmp_path: Path) -> None:
     }
 
 
+def run(script: str, **env: str) -> str:
+    """What a process of its own prints that has the names of this module."""
+    head = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_prometheus import *\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + script],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout
+
+
 def test_nothing_is_loaded_before_it_is_needed() -> None:
-    """The package itself does not load the library."""
+    """Only a look at the metrics loads the library, not the package itself nor counting."""
     script = (
-        "import sys, ccr_plugin_prometheus as p; list(p.ccr_observers()); print('prometheus_client' in sys.modules)"
+        "import sys, ccr_plugin_prometheus as p; from ccr_core import Arrived; list(p.ccr_observers())\n"
+        "arrived = Arrived(id='1', at=0.0, path='/', model='m', stream=True, size=1)\n"
+        "p.Counting(p.Options(), '.').on(arrived)\n"
+        "print('prometheus_client' in sys.modules)\n"
+        "p.counted().text()\n"
+        "print('prometheus_client' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
 
-    assert "False\n" == done.stdout
+    assert "False\nTrue\n" == done.stdout
+
+
+COUNT = """
+observer = plugin.Counting(plugin.Options(labels=2), Path("."))
+observer.on(Arrived(id="9", at=0.0, path="/", model="m", stream=True, size=1))
+observer.on(Sent(id="9", at=0.0, attempt=1, provider="p", model="m", url="http://x"))
+observer.on(Answered(id="9", at=0.0, attempt=1, status=200))
+for duration in (0.05, 0.1, 0.11, 700.0):
+    observer.on(finished(duration=duration, first=duration / 2, prices=Prices(input=1.0, output=2.0)))
+for model in ("n", "o", "odd \\" \\n"):
+    observer.on(finished(model, status=529, error="busy", kind="overloaded_error", usage={"output_tokens": 0}))
+print({name: value for name, value in seen().items() if "_created" not in name and "ccr_info" not in name})
+"""
+
+
+def test_plain_numbers_are_shown_as_the_library_does(tmp_path: Path) -> None:
+    """What one process counts by itself looks as if the client library had counted it, as it does for workers."""
+    (tmp_path / "shared").mkdir()
+    alone = ast.literal_eval(run(COUNT))
+    shared = ast.literal_eval(run(COUNT, PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "shared")))
+
+    assert shared == alone
+    assert [2, 3, 3, 4] == [
+        alone[f"ccr_request_duration_seconds_bucket{{le={bound},model=m,provider=p}}"]
+        for bound in ("0.1", "0.25", "640.0", "+Inf")
+    ]
+
+
+def test_when_counting_began() -> None:
+    """Each series says when it began, unless the client library is told to leave that out."""
+    script = COUNT.replace('"_created" not in name and', '"_created" in name and')
+
+    assert len(ast.literal_eval(run(script))) > 10
+    assert {} == ast.literal_eval(run(script, PROMETHEUS_DISABLE_CREATED_SERIES="true"))
 
 
 def test_several_workers(tmp_path: Path) -> None:
     """With a folder that they share, each worker shows the sums of all."""
     script = """
-import sys
-sys.path.insert(0, {tests!r})
-from test_prometheus import *
 observer = plugin.Counting(plugin.Options(), Path("."))
 observer.on(Arrived(id="9", at=0.0, path="/", model="m", stream=True, size=1))
 observer.on(finished())
-print(seen()["ccr_request_duration_seconds_count{{model=m,provider=p}}"])
+print(seen()["ccr_request_duration_seconds_count{model=m,provider=p}"])
 """
-    env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    text = script.format(tests=str(Path(__file__).parent))
-    said = [
-        subprocess.run([sys.executable, "-c", text], env=env, capture_output=True, text=True, timeout=60, check=True)
-        for _ in range(2)
-    ]
 
-    assert ["1.0\n", "2.0\n"] == [each.stdout for each in said]
+    assert ["1.0\n", "2.0\n"] == [run(script, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) for _ in range(2)]

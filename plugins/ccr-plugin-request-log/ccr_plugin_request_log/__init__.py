@@ -19,10 +19,12 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import attrs
+import orjson
 
 from ccr_core import Failed, Finished, Observation, Observer, ObserverSpec, alone, hookimpl
 
@@ -200,26 +202,55 @@ def line(seen: Finished) -> bytes:
         "time": _time(datetime.fromtimestamp(seen.at, UTC)),
         "id": seen.id,
         "status": seen.status,
-        "route": f"{seen.provider},{seen.model}" if seen.provider else None,
-        "scenario": seen.scenario,
-        "why": seen.why,
-        "requested": seen.requested,
+        "route": _known(f"{seen.provider},{seen.model}") if seen.provider else None,
+        "scenario": _known(seen.scenario),
+        "why": _known(seen.why),
+        "requested": _known(seen.requested),
         "stream": seen.stream,
         "tokens": seen.tokens,
-        "usage": seen.usage,
-        "stop_reason": seen.stop_reason,
+        "usage": _safe(seen.usage),
+        "stop_reason": _known(seen.stop_reason),
         "attempts": seen.attempts,
         "first": None if seen.first is None else round(seen.first, 4),
         "duration": round(seen.duration, 4),
-        "session": seen.session,
-        "agent_id": seen.agent_id,
-        "agent_type": seen.agent_type,
-        "request_class": seen.request_class,
-        "notes": [[key, _short(value)] for key, value in seen.notes],
-        "error": {"kind": seen.kind, "message": _short(seen.error)} if isinstance(seen, Failed) else None,
+        "session": _known(seen.session),
+        "agent_id": _known(seen.agent_id),
+        "agent_type": _known(seen.agent_type),
+        "request_class": _known(seen.request_class),
+        "notes": [[_safe(key), _safe(_short(value))] for key, value in seen.notes],
+        "error": {"kind": seen.kind, "message": _safe(_short(seen.error))} if isinstance(seen, Failed) else None,
     }
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=str)
-    return _KEYS.sub(r"\1…", text).encode("utf-8", "replace") + b"\n"
+    try:
+        return orjson.dumps(fields, default=_odd, option=_AS_TEXT)
+    except TypeError:
+        # Half characters, numbers beyond 64 bits and keys that are no texts: the slower one takes them.
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), default=_odd)
+        return text.encode("utf-8", "replace") + b"\n"
+
+
+_AS_TEXT = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def _safe(value: Any) -> Any:
+    """``value`` without what looks like a key, in every text that it has inside."""
+    if isinstance(value, str):
+        return _KEYS.sub(r"\1…", value)
+    if isinstance(value, dict):
+        return {_known(key) if isinstance(key, str) else key: _safe(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_safe(inner) for inner in value]
+    return value
+
+
+@lru_cache(maxsize=512)
+def _known(text: str | None) -> Any:
+    """What :func:`_safe` makes of a text that comes again and again: looking takes longer than all else of a line."""
+    return _safe(text)
+
+
+def _odd(value: Any) -> Any:
+    """A value that JSON has not, as text."""
+    return _safe(str(value))
 
 
 def _time(moment: datetime) -> str:

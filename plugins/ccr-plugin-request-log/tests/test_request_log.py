@@ -123,6 +123,40 @@ def test_no_secrets(text: str) -> None:
     assert "…" in json.loads(seen)["error"]["message"]
 
 
+KEY = "sk-proj-AbCdEf0123456789AbCdEf"
+
+
+class Odd:
+    def __str__(self) -> str:
+        return f"odd {KEY}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"requested": KEY},
+        {"provider": KEY},
+        {"model": KEY},
+        *({name: f"a\n{KEY}"} for name in ("scenario", "why", "stop_reason", "session", "agent_id", "agent_type")),
+        {"request_class": f'"{KEY}'},
+        {"usage": {"service": {"tier": [KEY]}}},
+        {"usage": {KEY: 1}},
+        {"usage": {1: KEY, "big": 2**80}},
+        {"notes": ((KEY, 1),)},
+        {"notes": (("a", [KEY, {"b": KEY}]), ("b", (KEY,)), ("half", "\ud800"))},
+        {"notes": (("odd", Odd()), ("odd", [Odd()]))},
+    ],
+)
+def test_no_secrets_anywhere(change: dict[str, Any]) -> None:
+    """Wherever a key stands, it does not reach the file; neither the first time nor again."""
+    for _ in range(2):
+        seen = plugin.line(attrs.evolve(FAILED, **change)).decode()
+
+        assert "sk-pr…" in seen
+        assert "0123456789" not in seen
+        assert "x-1" == json.loads(seen)["id"]
+
+
 def test_long_and_odd_values() -> None:
     """Long notes are shortened, and values that JSON has not are written as text."""
     notes = (("long", "x" * 5000), ("list", ["y" * 5000]), ("odd", Path("/a")), ("half", "\ud800"))

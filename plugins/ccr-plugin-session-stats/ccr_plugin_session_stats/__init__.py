@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -41,6 +40,9 @@ GATHER_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 KEPT = 200
 """The most files that are kept, whatever their age."""
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+_NUMBER = (int, float)
 
 _WRITING = threading.Lock()
 """Held while a file is read, changed and replaced: at a reload two observers live side by side."""
@@ -80,7 +82,7 @@ class Options:
 def number(data: Mapping[str, Any], key: str) -> float:
     """A number of a JSON object; 0 if there is none."""
     value = data.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    return value if isinstance(value, _NUMBER) and not isinstance(value, bool) else 0
 
 
 def file_name(session: str) -> str:
@@ -162,17 +164,20 @@ class SessionStats(Observer):
     def _update(self, session: str, seen: Iterable[Arrived | Finished]) -> None:
         running = self._open.setdefault(session, set())
         path = self.folder / file_name(session)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _WRITING, alone(self.folder):
             data = read(path)
             if not data:
                 self._prune()
+            ended: list[Finished] = []
             for observation in seen:
                 if isinstance(observation, Finished):
                     running.discard(observation.id)
-                    add(data, observation, self._options.prices)
-                elif is_main(observation) and observation.stream:
+                    ended.append(observation)
+                elif observation.stream and is_main(observation):
                     running.add(observation.id)
+            add(data, ended, self._options.prices)
             streams = {pid: count for pid, count in _streams(data).items() if pid != str(os.getpid()) and lives(pid)}
             if running:
                 streams[str(os.getpid())] = len(running)
@@ -216,29 +221,43 @@ def is_main(seen: Arrived | Finished) -> bool:
     return seen.agent_id is None and seen.request_class in (None, "main")
 
 
-def add(data: dict[str, Any], seen: Finished, prices: Mapping[str, Price]) -> None:
-    """Put one finished exchange into the contents of a session's file."""
-    failed = isinstance(seen, Failed)
-    route = f"{seen.provider},{seen.model}"
-    cost = _cost(route, seen, prices)
+def add(data: dict[str, Any], ended: Iterable[Finished], prices: Mapping[str, Price]) -> None:
+    """Put finished exchanges into the contents of a session's file."""
+    counts = dict.fromkeys((*TOKENS, "requests", "failed", "unpriced"), 0)
+    total_cost = 0.0
+    last: Finished | None = None
+    for seen in ended:
+        failed = isinstance(seen, Failed)
+        usage = _usage(seen)
+        for key in TOKENS:
+            counts[key] += int(number(usage, key))
+        cost = _cost(seen, prices)
+        counts["requests"] += 1
+        if failed:
+            counts["failed"] += 1
+        elif cost is None:
+            counts["unpriced"] += 1
+        total_cost += cost or 0
+        if not failed and is_main(seen):
+            last = seen
+    if not counts["requests"]:
+        return
     total = data.setdefault("total", {})
-    usage = seen.usage if isinstance(seen.usage, Mapping) else {}
-    tokens = {
-        "input_tokens": int(number(usage, "input_tokens")),
-        "output_tokens": int(number(usage, "output_tokens")),
-        "cache_read_input_tokens": int(number(usage, "cache_read_input_tokens")),
-        "cache_creation_input_tokens": int(number(usage, "cache_creation_input_tokens")),
-    }
-    counts = {**tokens, "requests": 1, "failed": int(failed), "unpriced": int(cost is None and not failed)}
     for key, count in counts.items():
         total[key] = int(number(total, key)) + count
-    total["cost"] = round(number(total, "cost") + (cost or 0), 8)
-    if failed or not is_main(seen):
-        return
+    total["cost"] = round(number(total, "cost") + total_cost, 8)
+    if last is not None:
+        data["last"] = _shown(last, _cost(last, prices))
+
+
+def _shown(seen: Finished, cost: float | None) -> dict[str, Any]:
+    """What the status line shows of one exchange."""
     took = seen.duration - (seen.first or 0) if seen.stream else seen.duration
-    data["last"] = {
+    usage = _usage(seen)
+    tokens = {key: int(number(usage, key)) for key in TOKENS}
+    return {
         "at": seen.at,
-        "route": route,
+        "route": _route(seen),
         "provider": seen.provider,
         "model": seen.model,
         "requested": seen.requested,
@@ -253,13 +272,21 @@ def add(data: dict[str, Any], seen: Finished, prices: Mapping[str, Price]) -> No
     }
 
 
-def _cost(route: str, seen: Finished, prices: Mapping[str, Price]) -> float | None:
+def _usage(seen: Finished) -> Mapping[str, Any]:
+    return seen.usage if isinstance(seen.usage, Mapping) else {}
+
+
+def _route(seen: Finished) -> str:
+    return f"{seen.provider},{seen.model}"
+
+
+def _cost(seen: Finished, prices: Mapping[str, Price]) -> float | None:
     """USD: what the provider says, else by the configured price, else by the catalogue; ``None``: not known."""
-    said = seen.usage.get("cost") if isinstance(seen.usage, Mapping) else None
-    if isinstance(said, int | float) and not isinstance(said, bool):
+    said = _usage(seen).get("cost")
+    if isinstance(said, _NUMBER) and not isinstance(said, bool):
         return float(said)
     for pattern, price in prices.items():
-        if any(fnmatch.fnmatchcase(name, pattern) for name in (route, seen.model)):
+        if any(fnmatch.fnmatchcase(name, pattern) for name in (_route(seen), seen.model)):
             return price.of(seen.usage)
     return seen.cost
 
@@ -274,12 +301,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, data: Mapping[str, Any]) -> None:
-    """Replace a session's file in one step; mode 0600."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace a session's file in one step; mode 0600.  Only for whoever holds the folder's lock."""
+    name = path.with_name(f".{path.name}.new")
+    # Not `dump`, which writes piece by piece, and leaves cycles to the collector.
+    text = json.dumps(data, separators=(",", ":")).encode()
     try:
-        with os.fdopen(descriptor, "w") as file:
-            # Not `dump`, which writes piece by piece, and leaves cycles to the collector.
-            file.write(json.dumps(data, separators=(",", ":")))
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(text)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -40,6 +40,9 @@ STEP = 500
 
 TIDY = 60.0
 """Seconds between two looks for rows that are too old, too many, or of dead processes."""
+
+
+_NUMBER = (int, float)
 
 
 @attrs.define(eq=False)
@@ -91,8 +94,9 @@ COLUMNS = ("seq", "change", "writer", *("class" if name == "request_class" else 
 _values = attrgetter(*FIELDS)
 
 DETAILS = ("seq", "explanation", "tries", "notes", "usage")
-CHUNK = 50
-"""Rows of one statement.  Each statement lets go of the interpreter's lock once, and has to get it back."""
+CHUNKS = (64, 16, 4, 1)
+"""Rows of one statement.  Each row of ``executemany`` and each other statement lets go of the interpreter's lock once,
+and has to get it back from a thread that is busy."""
 
 
 class Writer:
@@ -230,16 +234,16 @@ class Writer:
                 change = meta(db, "change")
                 first = change
                 given: dict[str, int] = {}
-                for start in range(0, len(rows), CHUNK):
-                    values: list[tuple[Any, ...]] = []
-                    details: list[tuple[Any, ...]] = []
-                    for row in rows[start : start + CHUNK]:
+                for part in _parts(rows):
+                    values: list[Any] = []
+                    details: list[Any] = []
+                    for row in part:
                         change += 1
                         seq = given[row.id] = row.seq or change
-                        values.append((seq, change, self._id, *_values(row)))
-                        details.append((seq, *_details(row)))
-                    _put(db, "requests", COLUMNS, values)
-                    _put(db, "details", DETAILS, details)
+                        values += (seq, change, self._id, *_values(row))
+                        details += (seq, *_details(row))
+                    db.execute(_statement("requests", COLUMNS, len(part)), values)
+                    db.execute(_statement("details", DETAILS, len(part)), details)
                 db.executemany(
                     "INSERT OR REPLACE INTO bodies VALUES (?, ?, ?, ?, ?, ?)",
                     [(given[row.id], *_content(body)) for row, body in bodies if row.id in given],
@@ -374,16 +378,18 @@ class Writer:
             db.execute("DELETE FROM writers WHERE beat < ?", (now - 3600,))
 
 
-def _put(db: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert at most ``CHUNK`` rows, or change those that are there: so many with one statement, fewer one by one."""
-    if len(rows) == CHUNK:
-        db.execute(_statement(table, columns, CHUNK), [value for row in rows for value in row])
-    else:
-        db.executemany(_statement(table, columns, 1), rows)
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """``rows`` in as few pieces as the sizes of statements allow."""
+    start = 0
+    for size in CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2 * len(CHUNKS))
 def _statement(table: str, columns: Sequence[str], count: int) -> str:
+    """Inserts ``count`` rows, or changes those that are there."""
     places = ", ".join(f"({', '.join('?' * len(columns))})" for _ in range(count))
     changes = ", ".join(f"{name} = {_new(table, name)}" for name in columns if name not in ("seq", "id", "at"))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {places} ON CONFLICT (seq) DO UPDATE SET {changes}"
@@ -448,11 +454,11 @@ def _content(body: Body) -> tuple[str, int, str, int, bool]:
 
 def _count(usage: Mapping[str, Any], key: str) -> int | None:
     value = usage.get(key)
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return int(value) if isinstance(value, _NUMBER) and not isinstance(value, bool) else None
 
 
 def _reasoning(usage: Mapping[str, Any]) -> int | None:
     """Tokens of reasoning, in the forms in which providers report them."""
     inner = usage.get("output_tokens_details")
-    found = _count(inner, "reasoning_tokens") if isinstance(inner, Mapping) else None
+    found = _count(inner, "reasoning_tokens") if isinstance(inner, dict) else None
     return found if found is not None else _count(usage, "reasoning_tokens")

@@ -472,7 +472,7 @@ def test_never_waits(history: plugin.History, monkeypatch: pytest.MonkeyPatch, q
 def test_much_is_not_held(history: plugin.History, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is written when it is much, long before the end of a tick; and all of it, whatever the numbers."""
     monkeypatch.setattr(plugin, "TICK", 3600.0)
-    count = plugin.MANY // 5 + writer.CHUNK + 1
+    count = plugin.MANY // 5 + writer.CHUNKS[0] + 1
     told = [seen for number in range(count) for seen in whole(f"req_{number}", AT + number)]
     for seen in told[: plugin.MANY]:
         history.on(seen)

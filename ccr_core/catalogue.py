@@ -14,41 +14,61 @@ import attrs
 
 log = logging.getLogger("ccr.catalogue")
 
+HOUR = 2 / 1.25
+"""What a cache entry for an hour costs, in such for five minutes: Anthropic asks 2 and 1.25 times the input's price."""
+
 KEPT = 2000
 """Models whose facts are remembered."""
 
 
 @attrs.frozen(kw_only=True)
 class Prices:
-    """US dollars per million tokens, by kind; ``None`` where it is not known."""
+    """US dollars per million tokens, by kind; ``None`` where it is not known.
+
+    ``cache_write`` is for entries of five minutes, ``cache_write_1h`` for those of an hour.
+    """
 
     input: float | None = None
     output: float | None = None
     cache_read: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
 
     def cost(self, usage: Mapping[str, Any]) -> float | None:
         """What an answer costs in US dollars, from its ``usage`` in the form of the Messages API.
 
-        Where caches have no price of their own, their tokens cost what other input does.  ``None`` if the price of
-        any token is not known, or no token was reported: that is not the same as nothing to pay.
+        Where caches have no price of their own, their tokens cost what other input does; an entry for an hour costs
+        :data:`HOUR` times one for five minutes.  ``None`` if the price of any token is not known, or no token was
+        reported: that is not the same as nothing to pay.
         """
         read = self.input if self.cache_read is None else self.cache_read
         write = self.input if self.cache_write is None else self.cache_write
+        hour = self.cache_write_1h
+        if hour is None:
+            hour = write if self.cache_write is None else self.cache_write * HOUR
+        written = _count(usage, "cache_creation_input_tokens")
+        # Of what was written; reported since a request may ask for both kinds of entries.
+        kinds = usage.get("cache_creation")
+        long = _count(kinds, "ephemeral_1h_input_tokens") if written and isinstance(kinds, Mapping) else None
         total, reported = 0.0, False
-        for kind, price in (
-            ("input_tokens", self.input),
-            ("output_tokens", self.output),
-            ("cache_read_input_tokens", read),
-            ("cache_creation_input_tokens", write),
+        for count, price in (
+            (_count(usage, "input_tokens"), self.input),
+            (_count(usage, "output_tokens"), self.output),
+            (_count(usage, "cache_read_input_tokens"), read),
+            (written and written - min(long or 0, written), write),
+            (written and min(long or 0, written), hour),
         ):
-            count = usage.get(kind)
-            if isinstance(count, int | float) and not isinstance(count, bool):
+            if count is not None:
                 reported = True
                 if count and price is None:
                     return None
                 total += count * (price or 0.0)
         return total / 1e6 if reported else None
+
+
+def _count(usage: Mapping[str, Any], kind: str) -> float | None:
+    count = usage.get(kind)
+    return count if isinstance(count, int | float) and not isinstance(count, bool) else None
 
 
 @attrs.frozen(kw_only=True)

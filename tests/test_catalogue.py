@@ -123,6 +123,10 @@ def test_the_configuration_wins() -> None:
     assert Subject(provider="toy", model="m", base_url="http://toy.invalid/") == said.asked[0]
 
 
+WRITTEN = {"cache_creation_input_tokens": 1_000_000}
+HOURS = {"ephemeral_5m_input_tokens": 250_000, "ephemeral_1h_input_tokens": 750_000}
+
+
 @pytest.mark.parametrize(
     ("prices", "usage", "cost"),
     [
@@ -130,6 +134,13 @@ def test_the_configuration_wins() -> None:
         (Prices(input=2.0, output=10.0), {"input_tokens": 0, "cache_read_input_tokens": 1_000_000}, 2.0),
         (Prices(input=2.0, output=10.0, cache_read=0.2), {"cache_read_input_tokens": 1_000_000}, 0.2),
         (Prices(input=2.0, output=10.0, cache_write=2.5), {"cache_creation_input_tokens": 1_000_000}, 2.5),
+        (Prices(input=2.0, output=10.0, cache_write=2.5), {**WRITTEN, "cache_creation": HOURS}, 2.5 * 0.25 + 4 * 0.75),
+        (Prices(input=2.0, cache_write=2.5, cache_write_1h=3.0), {**WRITTEN, "cache_creation": HOURS}, 2.875),
+        (Prices(input=2.0), {**WRITTEN, "cache_creation": HOURS}, 2.0),
+        (Prices(input=2.0, cache_write=2.5), {**WRITTEN, "cache_creation": {}}, 2.5),
+        (Prices(input=2.0, cache_write=2.5), {**WRITTEN, "cache_creation": None}, 2.5),
+        (Prices(input=2.0, cache_write=2.5), {"input_tokens": 0, "cache_creation": HOURS}, 0.0),
+        (Prices(cache_write=2.5), {**WRITTEN, "cache_creation": {"ephemeral_1h_input_tokens": 9e9}}, 4.0),
         (Prices(input=2.0), {"input_tokens": 1, "output_tokens": 1}, None),
         (Prices(input=2.0), {"input_tokens": 1_000_000, "output_tokens": 0}, 2.0),
         (Prices(input=0.0, output=0.0), {"input_tokens": 5}, 0.0),
@@ -140,7 +151,7 @@ def test_the_configuration_wins() -> None:
 )
 def test_cost(prices: Prices, usage: dict[str, Any], cost: float | None) -> None:
     """
-    Tokens cost by their kind; a price that is not known is not 0.
+    Tokens cost by their kind, those of cache entries by how long they are kept; a price that is not known is not 0.
     """
     assert cost == prices.cost(usage)
 

@@ -25,7 +25,7 @@ from ccr_core.runtime import Provider, Runtime
 
 ABSENT: Any = ...
 
-RATES = {"input": maybe(float), "output": maybe(float), "cache_read": maybe(float), "cache_write": maybe(float)}
+RATES = dict.fromkeys(("input", "output", "cache_read", "cache_write", "cache_write_1h"), maybe(float))
 PRICES = maybe(named("prices", RATES))
 FACTS = {"title": str, "window": maybe(int), "output": maybe(int), "prices": PRICES, "levels": maybe([str])}
 ORDER = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

@@ -534,9 +534,10 @@ class Decoder(Push[Chunk, Event]):
         if not usage:
             return {}
         cached = _number(usage.get("cachedContentTokenCount"))
-        counts: JSON = {
-            "output_tokens": _number(usage.get("candidatesTokenCount")) + _number(usage.get("thoughtsTokenCount"))
-        }
+        thinking = _number(usage.get("thoughtsTokenCount"))
+        counts: JSON = {"output_tokens": _number(usage.get("candidatesTokenCount")) + thinking}
+        if thinking:
+            counts["output_tokens_details"] = {"thinking_tokens": thinking}
         if "promptTokenCount" in usage:
             prompt = _number(usage["promptTokenCount"]) + _number(usage.get("toolUsePromptTokenCount"))
             counts["input_tokens"] = max(0, prompt - cached)

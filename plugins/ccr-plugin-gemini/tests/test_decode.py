@@ -473,7 +473,12 @@ def test_usage() -> None:
         {"usageMetadata": {"candidatesTokenCount": 6, "cachedContentTokenCount": 60}},
     )
 
-    assert {"input_tokens": 30, "cache_read_input_tokens": 60, "output_tokens": 13} == message["usage"]
+    assert {
+        "input_tokens": 30,
+        "cache_read_input_tokens": 60,
+        "output_tokens": 13,
+        "output_tokens_details": {"thinking_tokens": 7},
+    } == message["usage"]
 
 
 def test_the_start_tells_what_is_known() -> None:

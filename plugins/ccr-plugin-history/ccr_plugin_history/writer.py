@@ -458,7 +458,6 @@ def _count(usage: Mapping[str, Any], key: str) -> int | None:
 
 
 def _reasoning(usage: Mapping[str, Any]) -> int | None:
-    """Tokens of reasoning, in the forms in which providers report them."""
+    """Tokens of thinking, as the Messages API has them."""
     inner = usage.get("output_tokens_details")
-    found = _count(inner, "reasoning_tokens") if isinstance(inner, dict) else None
-    return found if found is not None else _count(usage, "reasoning_tokens")
+    return _count(inner, "thinking_tokens") if isinstance(inner, dict) else None

@@ -276,6 +276,8 @@ def usage_of(usage: JSON) -> JSON:
     cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
     prompt = count("input_tokens") + cached + written
     output = count("output_tokens")
+    spent = usage.get("output_tokens_details")
+    thinking = spent.get("thinking_tokens") if isinstance(spent, dict) else None
     details: JSON = {"cached_tokens": cached}
     if written:
         details["cache_write_tokens"] = written
@@ -284,6 +286,7 @@ def usage_of(usage: JSON) -> JSON:
         "completion_tokens": output,
         "total_tokens": prompt + output,
         "prompt_tokens_details": details,
+        **({"completion_tokens_details": {"reasoning_tokens": thinking}} if thinking else {}),
     }
 
 

@@ -225,6 +225,16 @@ def test_a_whole_answer() -> None:
     } == completion
 
 
+def test_tokens_of_thinking() -> None:
+    """They are a part of the answer's tokens, in a whole answer and at the end of a stream."""
+    given = message(text("Hi"), usage={"output_tokens": 30, "output_tokens_details": {"thinking_tokens": 20}})
+
+    usage = whole(given)["usage"]
+
+    assert (30, {"reasoning_tokens": 20}) == (usage["completion_tokens"], usage["completion_tokens_details"])
+    assert "completion_tokens_details" not in whole(message(text("Hi")))["usage"]
+
+
 def test_only_calls() -> None:
     """An answer that only calls has no content, as OpenAI has it; an empty one has an empty text."""
     assert said(message(tool_use("Bash")))["content"] is None

@@ -348,10 +348,12 @@ def usage_of(usage: JSON) -> JSON:
     cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
     total = count("input_tokens") + cached + written
     output = count("output_tokens")
+    spent = usage.get("output_tokens_details")
+    thinking = spent.get("thinking_tokens") if isinstance(spent, dict) else None
     return {
         "input_tokens": total,
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
         "output_tokens": output,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": thinking or 0},
         "total_tokens": total + output,
     }

@@ -96,7 +96,7 @@ def test_a_stream() -> None:
         BlockStop(0),
         BlockStart(1, {"type": "text", "text": "!"}),
         BlockStop(1),
-        MessageDelta("end_turn", usage={"output_tokens": 5}),
+        MessageDelta("end_turn", usage={"output_tokens": 5, "output_tokens_details": {"thinking_tokens": 4}}),
         MessageStop(),
     )
 
@@ -127,7 +127,7 @@ def test_a_stream() -> None:
         "input_tokens": 5,
         "input_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 0},
         "output_tokens": 5,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 4},
         "total_tokens": 10,
     } == events[-1]["response"]["usage"]
 

@@ -25,9 +25,12 @@ def usage_of(usage: JSON, reasoning_separate: bool) -> JSON:
         prompt.get("cache_write_tokens"), prompt.get("cache_creation_tokens"), usage.get("cache_creation_input_tokens")
     )
     output = _first(usage.get("completion_tokens"), usage.get("output_tokens")) or 0
+    thinking = _first(answer.get("reasoning_tokens")) or 0
     if reasoning_separate:
-        output += _first(answer.get("reasoning_tokens")) or 0
+        output += thinking
     counts: JSON = {"output_tokens": output}
+    if thinking:
+        counts["output_tokens_details"] = {"thinking_tokens": min(thinking, output)}
     if total is not None:
         counts["input_tokens"] = max(0, total - (cached or 0) - (written or 0))
     if cached is not None:

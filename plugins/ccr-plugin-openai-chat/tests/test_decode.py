@@ -331,6 +331,26 @@ def test_thinking_that_is_counted_apart() -> None:
     assert 12 == answer(*chunks, options=Options(reasoning_tokens="separate"))["usage"]["output_tokens"]
 
 
+@pytest.mark.parametrize(
+    ("details", "separate", "expected"),
+    [
+        ({"completion_tokens_details": {"reasoning_tokens": 3}}, False, {"thinking_tokens": 3}),
+        ({"output_tokens_details": {"reasoning_tokens": 3}}, False, {"thinking_tokens": 3}),
+        ({"completion_tokens_details": {"reasoning_tokens": 7}}, True, {"thinking_tokens": 7}),
+        # More than there are in all: then the service counts them apart, and nobody knows it.
+        ({"completion_tokens_details": {"reasoning_tokens": 7}}, False, {"thinking_tokens": 5}),
+        ({"completion_tokens_details": {"reasoning_tokens": 0}}, False, None),
+        ({}, False, None),
+    ],
+)
+def test_tokens_of_thinking(details: Any, separate: bool, expected: Any) -> None:
+    """What a service says of them is passed on as the Messages API has it: a part of the answer's tokens."""
+    chunks = [delta(content="x"), {**STOP, "usage": {**PLAIN, **details}}]
+    options = Options(reasoning_tokens="separate") if separate else Options()
+
+    assert expected == answer(*chunks, options=options)["usage"].get("output_tokens_details")
+
+
 # --- thinking ----------------------------------------------------------------------------------------------------
 
 

@@ -211,6 +211,8 @@ class Decoder(Push[Chunk, Event]):
         }
         if written is not None:
             counts["cache_creation_input_tokens"] = written
+        if thinking := _int(_object(usage.get("output_tokens_details")).get("reasoning_tokens")):
+            counts["output_tokens_details"] = {"thinking_tokens": thinking}
         if self._searches:
             counts["server_tool_use"] = {"web_search_requests": self._searches}
         return counts

@@ -563,7 +563,7 @@ def test_a_call_that_was_cut_short() -> None:
 
 
 def test_usage_leaves_out_what_was_cached() -> None:
-    """Read and written; the tokens of thinking are in the output already."""
+    """Read and written; the tokens of thinking are in the output already, and told beside it."""
     usage = {
         "input_tokens": 100,
         "input_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 30},
@@ -577,6 +577,7 @@ def test_usage_leaves_out_what_was_cached() -> None:
         "output_tokens": 20,
         "cache_read_input_tokens": 60,
         "cache_creation_input_tokens": 30,
+        "output_tokens_details": {"thinking_tokens": 15},
     } == message["usage"]
 
 

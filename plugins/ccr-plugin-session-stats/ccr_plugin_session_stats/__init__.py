@@ -27,7 +27,7 @@ from typing import Any
 
 import attrs
 
-from ccr_core import Arrived, Failed, Finished, Observation, Observer, ObserverSpec, alone, hookimpl
+from ccr_core import Arrived, Failed, Finished, Observation, Observer, ObserverSpec, Prices, alone, hookimpl
 
 log = logging.getLogger("ccr.session-stats")
 
@@ -50,24 +50,17 @@ _WRITING = threading.Lock()
 
 @attrs.frozen
 class Price:
-    """USD for a million tokens; the fields for caches are the price of ``input`` unless given."""
+    """USD for a million tokens; the fields for caches are as in ``ccr_core.Prices`` unless given."""
 
     input: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     output: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     cache_read: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
 
     def of(self, usage: Mapping[str, Any]) -> float:
         """What an answer with this ``usage`` costs, in USD."""
-        read = self.input if self.cache_read is None else self.cache_read
-        write = self.input if self.cache_write is None else self.cache_write
-        parts = (
-            (number(usage, "input_tokens"), self.input),
-            (number(usage, "output_tokens"), self.output),
-            (number(usage, "cache_read_input_tokens"), read),
-            (number(usage, "cache_creation_input_tokens"), write),
-        )
-        return sum(count * price for count, price in parts) / 1e6
+        return Prices(**attrs.asdict(self)).cost(usage) or 0.0
 
 
 @attrs.frozen

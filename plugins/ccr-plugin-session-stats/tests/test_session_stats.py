@@ -118,6 +118,11 @@ def test_others_count_in_the_sums_only(stats: plugin.SessionStats, tmp_path: Pat
         ({"m": {"input": 1, "output": 2}}, {}, 0.0012),
         ({"other": {"input": 1}, "*": {"output": 2}}, {}, 0.0001),
         ({"p,*": {"input": 1}}, {"cost": 0.5}, 0.5),
+        (
+            {"m": {"cache_write_1h": 4}},
+            {"cache_creation_input_tokens": 9, "cache_creation": {"ephemeral_1h_input_tokens": 9}},
+            0.000036,
+        ),
         ({"other": {"input": 1}}, {}, None),
     ],
 )

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
@@ -65,10 +66,11 @@ class Client(asyncio.Protocol):
         self.load = load
         self.done: asyncio.Future[None] | None = None
 
-    async def ask(self, body: bytes, hang_up_after: int) -> None:
+    async def ask(self, body: Sequence[bytes], hang_up_after: int) -> None:
         """Send one request and wait for its whole answer, in `status`, `chunks` and the times.
 
-        With `hang_up_after` above 0 the connection is cut when so many text deltas have come.
+        The body comes in pieces, so that none of it is copied.  With `hang_up_after` above 0 the connection is cut
+        when so many text deltas have come.
         """
         loop = asyncio.get_running_loop()
         if self.transport is None:
@@ -87,7 +89,7 @@ class Client(asyncio.Protocol):
         self.done = loop.create_future()
         timer = loop.call_later(self.load.timeout, self._fail, "no complete answer in time")
         self.began = time.perf_counter()
-        self.transport.write(_head(self.load, len(body)) + body)
+        self.transport.writelines([_head(self.load, sum(map(len, body))), *body])
         try:
             await self.done
         finally:
@@ -218,7 +220,7 @@ async def run(load: Load) -> dict[str, Any]:
             # Spread over the first three quarters of the answer, so that it is never complete.
             after = 1 + number * 7 % max(1, load.events * 3 // 4) if hang_up else 0
             try:
-                await own.ask(bodies[number % len(bodies)].render(number), after)
+                await own.ask(bodies[number % len(bodies)].pieces(number), after)
             except Attempt as end:
                 tally.errors[str(end)] += 1
             else:

@@ -444,7 +444,11 @@ class BodyTemplate:
 
     def render(self, number: int) -> bytes:
         """Return the body of request `number`; all have the same length."""
-        return b"%s%08d%s" % (self.before, number % 100_000_000, self.after)
+        return b"".join(self.pieces(number))
+
+    def pieces(self, number: int) -> tuple[bytes, ...]:
+        """Return the same in pieces, of which only the number is made for it."""
+        return self.before, b"%08d" % (number % 100_000_000), self.after
 
 
 @attrs.frozen
@@ -456,7 +460,11 @@ class GrowingBody:
 
     def render(self, number: int) -> bytes:
         """Return the body of request `number`."""
-        return self.before + b"".join(_ADDED % (_ROLES[each % 2], each) for each in range(number)) + self.after
+        return b"".join(self.pieces(number))
+
+    def pieces(self, number: int) -> tuple[bytes, ...]:
+        """Return the same in pieces."""
+        return self.before, b"".join(_ADDED % (_ROLES[each % 2], each) for each in range(number)), self.after
 
 
 _ROLES = (b"assistant", b"user")

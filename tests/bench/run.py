@@ -416,36 +416,54 @@ def long(bench: Bench) -> JSON:
 
 
 def workers(bench: Bench) -> JSON:
-    """The load of `flushed`, translated, 32 at once, with one worker and with two: requests/s, and whose time it took.
+    """One worker and two, translated, 32 at once: requests/s, and whose processor time it took.
 
-    The generator and the stand-in need their share of the same cores.  What two workers can do where there are cores
-    enough follows from processor time: as many requests as the busiest of them has time for.
+    The first load is that of `flushed`.  There the generator and the stand-in, which write and read each event by
+    itself, need a third of the time of the router, on the same cores: what two workers can do where there are cores
+    enough follows from processor time alone, as many requests as the busiest of them has time for.  The other two
+    loads leave nearly all of the work to the router, so that they show by the clock what two cores do.
     """
     if bench.product is None:
         return {}
+    loads: dict[str, tuple[int, int, int, int]] = {
+        "": (bench.often(640, 256), 60_000, 200, 0),
+        ", long requests": (bench.often(800, 200), 300_000, 20, 1),
+        ", long answers": (bench.often(480, 128), 60_000, 1000, 8),
+    }
+    report: JSON = {}
     with contextlib.ExitStack() as stack:
-        targets = []
+        routers = []
         for number in (1, 2):
             started = bench.product.started(bench.upstream.port, "--workers", str(number))
             running, _ = stack.enter_context(started)
-            targets.append(Target(f"{number} worker{'s' if number > 1 else ''}", running, "oai,m"))
-        shape = bench.shape(events=200, writes=0)
-        count = bench.often(640, 256)
-        for target in targets:
-            bench.load(target, **shape, requests=128, clients=32)
+            routers.append((f"{number} worker{'s' if number > 1 else ''}", running))
+        for name, (count, size, events, writes) in loads.items():
+            targets = [Target(f"{title}{name}", running, "oai,m") for title, running in routers]
+            shape = bench.shape(events=events, writes=writes) | {"body_bytes": size}
+            report |= _workers(bench, targets, count, shape)
+    return report
 
-        def one(target: Target, number: int) -> JSON:
-            tree = process.tree(target.server.pid)
-            before = [process.cpu_seconds_of(pid) for pid in tree]
-            result = bench.load(target, **shape, requests=count, clients=32, first_number=number * count)
-            spent = [process.cpu_seconds_of(pid) - then for pid, then in zip(tree, before, strict=True)]
-            return {
-                "per_second": result["per_second"],
-                "cpu_ms": sum(spent) * 1000 / count,
-                "busiest_ms": max(spent) * 1000 / count,
-            }
 
-        found = bench.rounds(bench.often(9, 3), targets, one)
+def _workers(bench: Bench, targets: Sequence[Target], count: int, shape: JSON) -> JSON:
+    """Run one load against one worker and against two, in turns."""
+    for target in targets:
+        bench.load(target, **shape, requests=128, clients=32)
+
+    def one(target: Target, number: int) -> JSON:
+        tree = process.tree(target.server.pid)
+        before = [process.cpu_seconds_of(pid) for pid in tree]
+        theirs = process.cpu_seconds(bench.upstream.pid)
+        result = bench.load(target, **shape, requests=count, clients=32, first_number=number * count)
+        theirs = process.cpu_seconds(bench.upstream.pid) - theirs + result["own_cpu_share"] * result["elapsed"]
+        spent = [process.cpu_seconds_of(pid) - then for pid, then in zip(tree, before, strict=True)]
+        return {
+            "per_second": result["per_second"],
+            "cpu_ms": sum(spent) * 1000 / count,
+            "busiest_ms": max(spent) * 1000 / count,
+            "others_ms": theirs * 1000 / count,
+        }
+
+    found = bench.rounds(bench.often(9, 3), targets, one)
     unit = targets[0].name
     return {
         target.name: {
@@ -454,6 +472,7 @@ def workers(bench: Bench) -> JSON:
             "CPU ms/request": median([each["cpu_ms"] for each in found[target.name]]),
             "busiest CPU ms/request": median([each["busiest_ms"] for each in found[target.name]]),
             "x one, by CPU": 1 / ratio(found, target.name, "busiest_ms", unit),
+            "others' CPU ms/request": median([each["others_ms"] for each in found[target.name]]),
         }
         for target in targets
     }

@@ -78,8 +78,16 @@ class State:
         self.peak = self.active
 
 
-class Connection(asyncio.Protocol):
-    """One connection from the program under test."""
+_READ = memoryview(bytearray(65536))
+"""Where every connection reads into; what is there is dealt with before anything else is read."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection from the program under test.
+
+    The rest of a long body is read to its place without a look at it.  With a buffer for each read and a parser in
+    between, a conversation of 300 kB takes this program twice the time, on the cores that the measured one needs.
+    """
 
     transport: asyncio.Transport
 
@@ -87,7 +95,10 @@ class Connection(asyncio.Protocol):
         self.state = state
         self.parser = httptools.HttpRequestParser(self)
         self.url = b""
-        self.body: list[bytes] = []
+        self.length = 0
+        self.body = bytearray()
+        self.filled = 0
+        self.direct = False
         self.answering = False
         self.keep_alive = True
         self.timer: asyncio.Handle | None = None
@@ -102,12 +113,23 @@ class Connection(asyncio.Protocol):
         self.state.connections += 1
         self.state.connections_made += 1
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return memoryview(self.body)[self.filled : self.length] if self.direct else _READ
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self.direct:
+            self.filled += nbytes
+            if self.filled == self.length:
+                self.direct = False
+                self._complete()
+                self.parser = httptools.HttpRequestParser(self)
+            return
         try:
-            self.parser.feed_data(data)
+            self.parser.feed_data(_READ[:nbytes])
         except httptools.HttpParserError:
             self._reply(b"400 Bad Request", {"error": {"message": "not HTTP"}})
             self.transport.close()
+        self.direct = 0 < self.filled < self.length
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.state.connections -= 1
@@ -130,16 +152,30 @@ class Connection(asyncio.Protocol):
     # httptools
 
     def on_message_begin(self) -> None:
-        self.url, self.body = b"", []
+        self.url, self.length, self.filled = b"", 0, 0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"content-length":
+            self.length = int(value)
+            if self.length > len(self.body):
+                self.body = bytearray(self.length)
+
+    def on_headers_complete(self) -> None:
+        self.keep_alive = self.parser.should_keep_alive()
+
     def on_body(self, body: bytes) -> None:
-        self.body.append(body)
+        self.body[self.filled : self.filled + len(body)] = body
+        self.filled += len(body)
 
     def on_message_complete(self) -> None:
-        self.keep_alive = self.parser.should_keep_alive()
+        self._complete()
+
+    # answers
+
+    def _complete(self) -> None:
         path, _, query = self.url.partition(b"?")
         dialect = PATHS.get(path.decode())
         if dialect and self.parser.get_method() == b"POST":
@@ -155,8 +191,6 @@ class Connection(asyncio.Protocol):
         else:
             self._reply(b"404 Not Found", {"error": {"message": "no such path"}})
 
-    # answers
-
     def _reply(self, status: bytes, value: object) -> None:
         body = json.dumps(value).encode()
         self.transport.write(
@@ -166,13 +200,11 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def _answer_model_call(self, dialect: str, query: bytes, streams: bool | None) -> None:
-        body = b"".join(self.body)
-        self.body = []
         shape = self.state.shape.changed(query)
-        self.state.began(len(body))
+        self.state.began(self.filled)
         self.answering = True
         found = answer(dialect, shape.events, shape.size)
-        if not (_wants_stream(body) if streams is None else streams):
+        if not (_wants_stream(self.body, self.filled) if streams is None else streams):
             self._write([found.plain], shape.events)
         elif shape.delay:
             self.transport.write(found.head + found.steps[0])
@@ -213,10 +245,10 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
 
-def _wants_stream(body: bytes) -> bool:
+def _wants_stream(body: bytearray, length: int) -> bool:
     """Say whether the body asks for a stream; quoted text inside strings has its quotes escaped."""
-    at = body.rfind(b'"stream"')
-    return at >= 0 and body[at + 8 : at + 16].replace(b" ", b"").startswith(b":true")
+    at = body.rfind(b'"stream"', 0, length)
+    return at >= 0 and body[at + 8 : min(at + 16, length)].replace(b" ", b"").startswith(b":true")
 
 
 _bursts: dict[tuple[str, Shape], list[bytes]] = {}

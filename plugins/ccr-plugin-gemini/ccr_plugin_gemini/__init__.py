@@ -14,6 +14,7 @@ from ccr_core import Dialect, ProviderSpec, Transformer, TransformerSpec, hookim
 if TYPE_CHECKING:
     from .decode import Decoder as Decoder
     from .dialect import Gemini as Gemini
+    from .errors import Details as Details
     from .errors import decode_error as decode_error
     from .families import Family as Family
     from .families import family_of as family_of
@@ -28,11 +29,12 @@ _HOME = {
     "Options": "options",
     "Thinking": "options",
     "Tools": "options",
+    "Details": "errors",
     "decode_error": "errors",
     "family_of": "families",
 }
 
-__all__ = ["Decoder", "Family", "Gemini", "Options", "Thinking", "Tools", "decode_error", "family_of"]
+__all__ = ["Decoder", "Details", "Family", "Gemini", "Options", "Thinking", "Tools", "decode_error", "family_of"]
 
 
 def __getattr__(name: str) -> Any:

@@ -65,17 +65,78 @@ class ReadError:
     final: bool = False
 
 
+@attrs.frozen
+class Details:
+    """What Google's services say of an error beside its words, each detail as it came."""
+
+    rows: tuple[JSON, ...] = ()
+
+    @classmethod
+    def of(cls, data: Any) -> Details:
+        """The details in the body of a refusal, which has none if it is of another shape."""
+        return cls(tuple(detail for detail in _error(data).get("details") or () if isinstance(detail, dict)))
+
+    @property
+    def reasons(self) -> frozenset[str]:
+        """Why, in single words such as ``QUOTA_EXHAUSTED``."""
+        return frozenset(str(row["reason"]) for row in self.rows if row.get("reason"))
+
+    def metadata(self) -> Iterator[JSON]:
+        """What is added to the reasons."""
+        return (row["metadata"] for row in self.rows if isinstance(row.get("metadata"), dict))
+
+    def quotas(self) -> Iterator[str]:
+        """The names of the quotas that were reached."""
+        for row in self.rows:
+            for violation in row.get("violations") or ():
+                if isinstance(violation, dict):
+                    yield str(violation.get("quotaId") or "")
+        yield from (str(each.get("quota_limit") or "") for each in self.metadata())
+
+    def daily(self) -> bool:
+        """Whether a quota of a whole day was reached."""
+        return any("PerDay" in quota or "Daily" in quota for quota in self.quotas())
+
+    def wait(self, words: str) -> float | None:
+        """How many seconds to wait, by the details or else by the ``words`` of the error."""
+        for row in self.rows:
+            metadata = row.get("metadata")
+            for given in (
+                row.get("retryDelay"),
+                metadata.get("quotaResetDelay") if isinstance(metadata, dict) else None,
+            ):
+                seconds = _seconds(given) if isinstance(given, str) else None
+                if seconds is not None:
+                    return seconds
+        found = _AGAIN.search(words)
+        return _seconds(found[1]) if found else None
+
+    def links(self) -> Iterator[str]:
+        """Addresses at which a person can put things right."""
+        for row in self.rows:
+            for link in row.get("links") or ():
+                if isinstance(link, dict) and link.get("url"):
+                    yield str(link["url"])
+                    return
+            metadata = row.get("metadata")
+            if isinstance(metadata, dict):
+                found = (
+                    metadata.get("validation_url") or metadata.get("validation_link") or metadata.get("activationUrl")
+                )
+                if found:
+                    yield str(found)
+
+
 def read_error(data: Any, status: int | None = None) -> ReadError:
     """What an error body says.  ``status`` is that of the reply; inside a stream there is none."""
     error = _error(data)
-    details = [detail for detail in error.get("details") or () if isinstance(detail, dict)]
-    reasons = {str(detail["reason"]) for detail in details if detail.get("reason")}
+    details = Details.of(data)
     if status is None:
         code = error.get("code")
         name = str(error.get("status") or "")
         status = code if isinstance(code, int) and 400 <= code < 600 else _STATUSES.get(name, 500)
     words = _SECRETS.sub("***", _words(error, data))
-    if status == 400 and ("API_KEY_INVALID" in reasons or "API key not valid" in words):
+    if status == 400 and ("API_KEY_INVALID" in details.reasons or "API key not valid" in words):
         status = 401
     kind = kind_of(status)
     if status in (400, 413, 500) and (found := _OVERFLOW.search(words)):
@@ -83,16 +144,14 @@ def read_error(data: Any, status: int | None = None) -> ReadError:
         words, status, kind = f"prompt is too long{numbers}: {words}", 400, "invalid_request_error"
     elif status == 400 and _LARGE.search(words):
         status, kind = 413, "request_too_large"
-    for link in _links(details):
+    for link in details.links():
         if link not in words:
             words = f"{words} ({link})"
-    final = status in (429, 403) and (
-        not _FINAL.isdisjoint(reasons) or "limit: 0" in words or any(map(_daily, _quotas(details)))
-    )
+    final = status in (429, 403) and (not _FINAL.isdisjoint(details.reasons) or "limit: 0" in words or details.daily())
     if len(words) > LIMIT:
         words = f"{words[: LIMIT - 1]}…"
     words = words or f"the provider answered with status {status} and no text"
-    return ReadError(kind, words, status, _wait(details, words) if status >= 429 else None, final)
+    return ReadError(kind, words, status, details.wait(words) if status >= 429 else None, final)
 
 
 def decode_error(reply: WireReply) -> UpstreamError:
@@ -144,45 +203,6 @@ def _plain(text: str) -> str:
         return text
     text = re.sub(r"(?is)<(script|style|svg)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", " ", text)
     return re.sub(r"\s+", " ", html.unescape(text)).strip()
-
-
-def _links(details: list[JSON]) -> Iterator[str]:
-    """Addresses at which a person can put things right."""
-    for detail in details:
-        for link in detail.get("links") or ():
-            if isinstance(link, dict) and link.get("url"):
-                yield str(link["url"])
-                return
-        metadata = detail.get("metadata")
-        if isinstance(metadata, dict):
-            found = metadata.get("validation_url") or metadata.get("validation_link") or metadata.get("activationUrl")
-            if found:
-                yield str(found)
-
-
-def _quotas(details: list[JSON]) -> Iterator[str]:
-    for detail in details:
-        for violation in detail.get("violations") or ():
-            if isinstance(violation, dict):
-                yield str(violation.get("quotaId") or "")
-
-
-def _daily(quota: str) -> bool:
-    return "PerDay" in quota or "Daily" in quota
-
-
-def _wait(details: list[JSON], words: str) -> float | None:
-    for detail in details:
-        metadata = detail.get("metadata")
-        for given in (
-            detail.get("retryDelay"),
-            metadata.get("quotaResetDelay") if isinstance(metadata, dict) else None,
-        ):
-            seconds = _seconds(given) if isinstance(given, str) else None
-            if seconds is not None:
-                return seconds
-    found = _AGAIN.search(words)
-    return _seconds(found[1]) if found else None
 
 
 def _seconds(text: str) -> float | None:

@@ -224,6 +224,74 @@ class LoginService(Vendor):
         return len(self.at(self.token_path))
 
 
+class GoogleLogin(LoginService):
+    """Google's login service: it keeps a refresh token as it is, tells whose account it is, and what was allowed.
+
+    ``scopes`` are the last words of those that are to be asked for.
+    """
+
+    risky: ClassVar[bool] = True
+    rotates: ClassVar[bool] = False
+    scopes: ClassVar[tuple[str, ...]] = ("cloud-platform", "userinfo.email", "userinfo.profile")
+    redirect: ClassVar[str] = ""
+    """What the address to which the browser comes back has to match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.routes |= {
+            "POST /revoke": self.revoke,
+            "GET /me": self.known(lambda hit: {"email": self.who(hit), "id": "1"}),
+        }
+
+    def options(self) -> JSON:
+        """Every address is the stand-in's; a subclass adds those of its service."""
+        return {
+            "client_secret": "installed-app",
+            "authorize_url": self.url + self.authorize_path,
+            "token_url": self.url + self.token_path,
+            "revoke_url": f"{self.url}/revoke",
+            "userinfo_url": f"{self.url}/me",
+            "api_base": self.url,
+        }
+
+    def scope(self) -> str:
+        """All scopes."""
+        return " ".join(f"https://www.googleapis.com/auth/{name}" for name in self.scopes)
+
+    def asked_for(self, query: Mapping[str, str]) -> None:
+        """All scopes, and a refresh token."""
+        wanted = {"scope": self.scope(), "access_type": "offline"}
+        assert wanted == {name: query.get(name) for name in wanted}
+        assert "consent" in query["prompt"].split()
+        assert re.fullmatch(self.redirect, query["redirect_uri"])
+
+    def token(self, hit: Hit) -> Answer:
+        """Forms only, with the secret of the client."""
+        assert hit.headers["content-type"].startswith("application/x-www-form-urlencoded")
+        if hit.form.get("client_secret") != "installed-app":
+            return 401, {"error": "invalid_client"}
+        return super().token(hit)
+
+    def described(self, body: JSON, person: str) -> JSON:
+        """What was allowed."""
+        return {**body, "scope": self.scope()}
+
+    def access_token(self, number: int) -> str:
+        """As Google writes them."""
+        return f"ya29.{number}-very-secret"
+
+    def revoke(self, hit: Hit) -> Answer:
+        """The end of a refresh token."""
+        return {} if self.refresh.pop(hit.form["token"], None) else (400, {"error": "invalid_token"})
+
+    def limited(self, seconds: float) -> Answer:
+        """The quota of the model."""
+        info = "type.googleapis.com/google.rpc.ErrorInfo"
+        details = [{"@type": info, "reason": "QUOTA_EXHAUSTED", "metadata": {"quotaResetDelay": f"{seconds:g}s"}}]
+        error = {"code": 429, "message": "You have used up your quota.", "status": "RESOURCE_EXHAUSTED"}
+        return 429, {"error": {**error, "details": details}}
+
+
 @attrs.define
 class Story:
     """A user with a home folder, and a vendor; ``texts`` is all that was shown or could be seen."""

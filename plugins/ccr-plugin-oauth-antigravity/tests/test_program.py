@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -15,32 +15,25 @@ import pytest
 from ccr_core import JSON
 from ccr_core.testing import sse
 from ccr_core.testing.loopback import Hit, Router, Terminal
-from ccr_core.testing.signins import SAID, LoginService, Story, check_accounts, check_callback, check_story
-
-SCOPES = " ".join(
-    f"https://www.googleapis.com/auth/{name}"
-    for name in ("cloud-platform", "userinfo.email", "userinfo.profile", "cclog", "experimentsandconfigs")
-)
+from ccr_core.testing.signins import SAID, GoogleLogin, Story, check_accounts, check_callback, check_story
 
 
-class Google(LoginService):
-    """Google's login service, which takes forms and keeps a refresh token as it is, and the service behind it.
+class Google(GoogleLogin):
+    """Google's login service, and the service behind it.
 
     ``state`` is what ``loadCodeAssist`` says of an account.
     """
 
     provider: ClassVar[str] = "antigravity"
     model: ClassVar[str] = "claude-sonnet-4-6"
-    risky: ClassVar[bool] = True
-    rotates: ClassVar[bool] = False
+    scopes: ClassVar[tuple[str, ...]] = (*GoogleLogin.scopes, "cclog", "experimentsandconfigs")
+    redirect: ClassVar[str] = r"http://localhost:\d+/oauth-callback"
 
     def __init__(self) -> None:
         super().__init__()
         self.state: JSON = {"cloudaicompanionProject": {"id": "my-project"}, "currentTier": {"id": "free-tier"}}
         self.work = 2
         self.routes |= {
-            "POST /revoke": lambda hit: {} if self.refresh.pop(hit.form["token"], None) else (400, {}),
-            "GET /me": self.known(lambda hit: {"email": self.who(hit)}),
             "POST /v1internal:loadCodeAssist": self.known(lambda hit: self.state),
             "POST /v1internal:onboardUser": self.known(self.onboard),
             "POST /v1internal:fetchAvailableModels": self.known(self.listed),
@@ -49,32 +42,7 @@ class Google(LoginService):
 
     def options(self) -> JSON:
         """Every address is the stand-in's."""
-        return {
-            "client_secret": "installed-app",
-            "redirect_port": 0,
-            "authorize_url": self.url + self.authorize_path,
-            "token_url": self.url + self.token_path,
-            "revoke_url": f"{self.url}/revoke",
-            "userinfo_url": f"{self.url}/me",
-            "api_base": self.url,
-            "setup_base": self.url,
-            "second_host": "",
-        }
-
-    def asked_for(self, query: Mapping[str, str]) -> None:
-        """All scopes, and a refresh token."""
-        wanted = {"scope": SCOPES, "access_type": "offline"}
-        assert wanted == {name: query.get(name) for name in wanted}
-        assert "consent" in query["prompt"].split()
-        assert re.fullmatch(r"http://localhost:\d+/oauth-callback", query["redirect_uri"])
-
-    def described(self, body: JSON, person: str) -> JSON:
-        """What was allowed."""
-        return {**body, "scope": SCOPES}
-
-    def access_token(self, number: int) -> str:
-        """As Google writes them."""
-        return f"ya29.{number}-very-secret"
+        return {**super().options(), "redirect_port": 0, "setup_base": self.url, "second_host": ""}
 
     def onboard(self, hit: Hit) -> Any:
         """Setting an account up takes a while."""
@@ -89,12 +57,6 @@ class Google(LoginService):
         """In the envelope."""
         found = {"content": {"role": "model", "parts": [{"text": SAID}]}, "finishReason": "STOP"}
         return sse(json.dumps({"response": {"candidates": [found]}, "traceId": "trace-1"}))
-
-    def limited(self, seconds: float) -> Any:
-        """The quota of the model."""
-        details = [{"reason": "QUOTA_EXHAUSTED", "metadata": {"quotaResetDelay": f"{seconds:g}s"}}]
-        error = {"code": 429, "message": "You have used up your quota.", "status": "RESOURCE_EXHAUSTED"}
-        return 429, {"error": {**error, "details": details}}
 
 
 @pytest.fixture

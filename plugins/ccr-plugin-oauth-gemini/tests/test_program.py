@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,25 +14,21 @@ from ccr_core import JSON
 from ccr_core.testing import signins, sse
 from ccr_core.testing.bodies import SESSION
 from ccr_core.testing.loopback import Hit, Router, Terminal, run
-from ccr_core.testing.signins import BROWSER, SAID, LoginService, Story, check_accounts, check_callback, check_story
+from ccr_core.testing.signins import BROWSER, SAID, GoogleLogin, Story, check_accounts, check_callback, check_story
 
 INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-SCOPES = " ".join(
-    f"https://www.googleapis.com/auth/{name}" for name in ("cloud-platform", "userinfo.email", "userinfo.profile")
-)
 METADATA = {"ideType": "IDE_UNSPECIFIED", "platform": "PLATFORM_UNSPECIFIED", "pluginType": "GEMINI"}
 
 
-class Google(LoginService):
-    """Google's login service, which takes forms and keeps a refresh token as it is, and Code Assist.
+class Google(GoogleLogin):
+    """Google's login service, and Code Assist.
 
     ``state`` is what ``loadCodeAssist`` says of an account, ``projects`` are those that are served (all, if none).
     """
 
     provider: ClassVar[str] = "gemini"
     model: ClassVar[str] = "gemini-2.5-pro"
-    risky: ClassVar[bool] = True
-    rotates: ClassVar[bool] = False
+    redirect: ClassVar[str] = r"http://127\.0\.0\.1:\d+/oauth2callback|https://codeassist\.google\.com/authcode"
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,53 +36,12 @@ class Google(LoginService):
         self.work = 1
         self.projects: set[str] | None = None
         self.routes |= {
-            "POST /revoke": self.revoke,
-            "GET /me": self.known(lambda hit: {"email": self.who(hit), "id": "1"}),
             "POST /v1internal:loadCodeAssist": self.known(lambda hit: self.state),
             "POST /v1internal:onboardUser": self.known(self.onboard),
             "GET /v1internal/operations/1": self.known(self.onboard),
             "POST /v1internal:retrieveUserQuota": self.known(self.quota),
             "POST /v1internal:streamGenerateContent": self.generate,
         }
-
-    def options(self) -> JSON:
-        """Every address is the stand-in's."""
-        return {
-            "client_secret": "installed-app",
-            "authorize_url": self.url + self.authorize_path,
-            "token_url": self.url + self.token_path,
-            "revoke_url": f"{self.url}/revoke",
-            "userinfo_url": f"{self.url}/me",
-            "api_base": self.url,
-        }
-
-    def asked_for(self, query: Mapping[str, str]) -> None:
-        """All scopes, and a refresh token."""
-        wanted = {"scope": SCOPES, "access_type": "offline"}
-        assert wanted == {name: query.get(name) for name in wanted}
-        assert "consent" in query["prompt"].split()
-        assert re.fullmatch(
-            r"http://127\.0\.0\.1:\d+/oauth2callback|https://codeassist\.google\.com/authcode", query["redirect_uri"]
-        )
-
-    def token(self, hit: Hit) -> Any:
-        """Forms only, with the secret of the client."""
-        assert hit.headers["content-type"].startswith("application/x-www-form-urlencoded")
-        if hit.form.get("client_secret") != "installed-app":
-            return 401, {"error": "invalid_client"}
-        return super().token(hit)
-
-    def described(self, body: JSON, person: str) -> JSON:
-        """What was allowed."""
-        return {**body, "scope": SCOPES}
-
-    def access_token(self, number: int) -> str:
-        """As Google writes them."""
-        return f"ya29.{number}-very-secret"
-
-    def revoke(self, hit: Hit) -> Any:
-        """The end of a refresh token."""
-        return {} if self.refresh.pop(hit.form["token"], None) else (400, {"error": "invalid_token"})
 
     def onboard(self, hit: Hit) -> Any:
         """Setting an account up takes a while."""
@@ -121,12 +75,6 @@ class Google(LoginService):
                 }
             )
         )
-
-    def limited(self, seconds: float) -> Any:
-        """The quota of the model."""
-        details = [{"@type": INFO, "reason": "QUOTA_EXHAUSTED", "metadata": {"quotaResetDelay": f"{seconds:g}s"}}]
-        error = {"code": 429, "message": "You have used up your quota.", "status": "RESOURCE_EXHAUSTED"}
-        return 429, {"error": {**error, "details": details}}
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from ccr_core import (
 from .calls import Call, Calls
 from .citations import Citations
 from .errors import read_error
+from .framing import Pattern, Piece
 from .options import Options
 from .reasoning import merge_details, sealed
 from .think import ThinkTags
@@ -132,6 +133,8 @@ class Decoder(Push[Chunk, Event]):
         self._open = ""
         self._texting = False
         self._blank = ""
+        self._plain: Pattern | None = None
+        """The pattern of chunks that are known to be one piece of text and nothing else."""
 
         self._field = ""
         self._thought: list[str] = []
@@ -146,6 +149,10 @@ class Decoder(Push[Chunk, Event]):
 
     def feed(self, item: Chunk) -> Iterable[Event]:
         """Take the next chunk."""
+        if type(item) is Piece and item.pattern is self._plain and self._texting and item.text:
+            event = _new(BlockDelta)
+            event.key, event.delta = self._key, {"type": "text_delta", "text": item.text}
+            return (event,)
         data = item.data
         try:
             choice = data["choices"][0]
@@ -165,6 +172,8 @@ class Decoder(Push[Chunk, Event]):
                 # What a call of the class does, for half of its price.
                 event = _new(BlockDelta)
                 event.key, event.delta = self._key, {"type": "text_delta", "text": text}
+                if type(item) is Piece:
+                    self._plain = item.pattern
                 return (event,)
         except (KeyError, IndexError, TypeError, AttributeError):
             with reading(data):

@@ -18,6 +18,12 @@ class OpenAIChat(Dialect):
     endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/v1beta/openai")
     """The second is the base of Google's, whose host otherwise speaks another format."""
 
+    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+        """Server-sent events."""
+        from .framing import Framing
+
+        return Framing()
+
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as a chat completion request."""
         from .encode import encode

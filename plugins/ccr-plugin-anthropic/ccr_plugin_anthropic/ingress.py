@@ -45,6 +45,7 @@ ROLES = ("user", "assistant", "system")
 
 _DELTA = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":'
 _dumps = orjson.dumps
+_OBJECT = (dict, type(None))
 _OBJECTS = ("thinking", "metadata", "tool_choice", "output_config", "context_management")
 
 
@@ -178,8 +179,8 @@ def check(body: JSON) -> None:
         raise RequestError("messages: Input should be a valid list")
     if not messages:
         raise RequestError("messages: at least one message is required")
-    for place, message in enumerate(messages):
-        if not _is_sound(message):
+    if not _are_sound(messages):
+        for place, message in enumerate(messages):
             _check_message(message, f"messages.{place}")
     system = body.get("system")
     if system is not None and not isinstance(system, str):
@@ -197,34 +198,38 @@ def check(body: JSON) -> None:
     if stops is not None and not (isinstance(stops, list) and all(isinstance(stop, str) for stop in stops)):
         raise RequestError("stop_sequences: Input should be a list of strings")
     for name in _OBJECTS:
-        if not isinstance(body.get(name), dict | None):
+        if not isinstance(body.get(name), _OBJECT):
             raise RequestError(f"{name}: Input should be an object")
 
 
-def _is_sound(message: Any) -> bool:
-    """Whether a message is certainly right; what is rarer is left to :func:`_check_message`, which takes more time."""
-    if type(message) is not dict or message.get("role") not in ROLES:
+def _are_sound(messages: list[Any]) -> bool:
+    """Whether all messages are certainly right.  Most requests are, and this is quick; who is doubtful, and where, is
+    left to :func:`_check_message`."""
+    try:
+        for message in messages:
+            content = message["content"]
+            if message["role"] not in ROLES or not (type(content) is str or _blocks_are_sound(content)):
+                return False
+    except (KeyError, TypeError):
         return False
-    content = message.get("content")
-    return type(content) is str or _are_sound(content)
+    return True
 
 
-def _are_sound(blocks: Any) -> bool:
+def _blocks_are_sound(blocks: Any) -> bool:
+    """The same for the blocks of a message; raises ``KeyError`` or ``TypeError`` for some that are not."""
     if type(blocks) is not list:
         return False
     for block in blocks:
-        if type(block) is not dict:
-            return False
-        kind = block.get("type")
+        kind = block["type"]
         if kind == "text":
-            sound = type(block.get("text")) is str
+            sound = type(block["text"]) is str
         elif kind == "tool_result":
-            content = block.get("content")
-            sound = type(block.get("tool_use_id")) is str and (type(content) is str or _are_sound(content))
+            content = block["content"]
+            sound = type(block["tool_use_id"]) is str and (type(content) is str or _blocks_are_sound(content))
         elif kind == "tool_use":
-            sound = type(block.get("input")) is dict and type(block.get("id")) is str and type(block.get("name")) is str
+            sound = type(block["input"]) is dict and type(block["id"]) is str and type(block["name"]) is str
         else:
-            sound = kind == "thinking" and type(block.get("thinking")) is str
+            sound = kind == "thinking" and type(block["thinking"]) is str
         if not sound:
             return False
     return True
@@ -290,5 +295,5 @@ def _check_tools(tools: Any) -> None:
             continue
         if not isinstance(tool.get("name"), str):
             raise RequestError(f"tools.{place}.name: Field required")
-        if not isinstance(tool.get("input_schema"), dict | None):
+        if not isinstance(tool.get("input_schema"), _OBJECT):
             raise RequestError(f"tools.{place}.input_schema: Input should be an object")

@@ -31,6 +31,8 @@ def without_foreign_searches(body: JSON, ctx: Context, claude_reads: bool) -> JS
 
     What the router has sealed is foreign everywhere; results without an encrypted text, only where Claude reads them.
     """
+    if not _may_hold_searches(body["messages"]):
+        return body
     changed = 0
     messages = []
     for message in body["messages"]:
@@ -45,6 +47,17 @@ def without_foreign_searches(body: JSON, ctx: Context, claude_reads: bool) -> JS
         return body
     ctx.note("anthropic.search", f"put web searches of others into words, in {changed} messages of the history")
     return {**body, "messages": messages}
+
+
+def _may_hold_searches(messages: list[JSON]) -> bool:
+    """Whether there is anything to look at; most conversations have nothing, and this is quick."""
+    for message in messages:
+        content = message.get("content")
+        if message.get("role") == "assistant" and isinstance(content, list):
+            for block in content:
+                if "citations" in block or block.get("type") == "web_search_tool_result":
+                    return True
+    return False
 
 
 def _blocks(content: list[JSON], claude_reads: bool) -> list[JSON]:

@@ -235,6 +235,21 @@ _REFUSED = re.compile(r"(?i)signature.{0,40}thinking|thinking.{0,40}signature|re
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 
+def _thoughts(content: list[JSON], reading: Callable[[JSON], JSON | None]) -> list[JSON]:
+    """``content`` with its thoughts as ``reading`` gives them; itself where they stay."""
+    changed = False
+    kept = []
+    for block in content:
+        if block.get("type") in _THOUGHTS:
+            new = reading(block)
+            changed = changed or new is not block
+            if new is None:
+                continue
+            block = new
+        kept.append(block)
+    return kept if changed else content
+
+
 def _read(body: JSON, reading: Callable[[JSON], JSON | None]) -> tuple[JSON, int, bool]:
     """``body`` with the thoughts in its answers as ``reading`` gives them; how many went; whether calls under way lost
     the thinking before them.  Messages of which nothing is left go.  Other blocks are not read."""
@@ -245,12 +260,10 @@ def _read(body: JSON, reading: Callable[[JSON], JSON | None]) -> tuple[JSON, int
         content = message.get("content")
         if message.get("role") == "assistant":
             unled = False
-            if isinstance(content, list) and any(block.get("type") in _THOUGHTS for block in content):
-                read = [reading(block) for block in content]
-                kept = [block for block in read if block is not None]
-                if any(new is not old for new, old in zip(read, content, strict=True)):
-                    changed = True
-                    message = {**message, "content": kept}
+            kept = _thoughts(content, reading) if isinstance(content, list) else content
+            if kept is not content:
+                changed = True
+                message = {**message, "content": kept}
                 if len(kept) < len(content):
                     removed += len(content) - len(kept)
                     if not kept:

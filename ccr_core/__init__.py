@@ -31,6 +31,7 @@ _HOME = {
     "asked": (
         "AskedThinking",
         "BUDGETS",
+        "CallIds",
         "FOREIGN_THINKING",
         "LEVELS",
         "answer_schema",
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
     from ccr_core.asked import FOREIGN_THINKING as FOREIGN_THINKING
     from ccr_core.asked import LEVELS as LEVELS
     from ccr_core.asked import AskedThinking as AskedThinking
+    from ccr_core.asked import CallIds as CallIds
     from ccr_core.asked import answer_schema as answer_schema
     from ccr_core.asked import as_error as as_error
     from ccr_core.asked import described as described

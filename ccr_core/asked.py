@@ -19,7 +19,7 @@ import attrs
 import orjson
 
 from ccr_core.dialect import Context
-from ccr_core.messages import JSON, Request, blocks_of
+from ccr_core.messages import JSON, Request, blocks_of, new_id
 
 # --- thinking ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +178,31 @@ def as_error(text: str) -> str:
     """The ``text`` of a failed tool result, such that it says so, for formats that have no other mark for it."""
     told = text.lstrip()[:16].lower().startswith(("error", "<tool_use_error>"))
     return text if told else f"Error: {text}"
+
+
+class CallIds:
+    """Ids for the calls of one answer, of which none stands twice in the conversation: some services number the calls
+    of each answer anew, and some give none."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._used: set[str] | None = None
+
+    def fresh(self, given: str) -> str:
+        """``given``, unless it is empty or was used before; then another one."""
+        if self._used is None:
+            # Only now: most answers call nothing.
+            self._used = {
+                str(block.get("id"))
+                for message in self._request.messages
+                if message.get("role") == "assistant"
+                for block in blocks_of(message.get("content"))
+                if block.get("type") == "tool_use"
+            }
+        if not given or given in self._used:
+            given = new_id("toolu")
+        self._used.add(given)
+        return given
 
 
 def described(block: JSON, shorten: Callable[[str], str], lost: Tally[str, int]) -> str:

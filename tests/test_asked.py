@@ -11,6 +11,7 @@ from ccr_core import (
     FOREIGN_THINKING,
     LEVELS,
     AskedThinking,
+    CallIds,
     Context,
     Request,
     Target,
@@ -218,3 +219,20 @@ def test_blocks_without_a_word_become_text(block: dict[str, Any], text: str, los
 
     assert text == described(block, str.upper, counted)
     assert lost == counted
+
+
+def test_ids_of_calls() -> None:
+    """The service's id stays unless it stands in the conversation already, in this answer or before it."""
+    said = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "call_0", "name": "Bash", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_0", "content": "call_1"}]},
+        {"role": "assistant", "content": "call_2"},
+    ]
+    ids = CallIds(request(messages=said))
+
+    kept = [ids.fresh(given) for given in ("call_1", "call_2")]
+    other = [ids.fresh(given) for given in ("call_0", "call_1", "", "")]
+
+    assert ["call_1", "call_2"] == kept
+    assert (4, [True] * 4) == (len({*other}), [ident.startswith("toolu_") for ident in other])

@@ -85,6 +85,7 @@ PUBLIC = [
     "Body",
     "BrowserGrant",
     "Call",
+    "CallIds",
     "Catalogue",
     "CatalogueSpec",
     "CcrError",

@@ -19,6 +19,7 @@ from ccr_core import (
     BlockDelta,
     BlockStart,
     BlockStop,
+    CallIds,
     Chunk,
     Context,
     Event,
@@ -29,7 +30,6 @@ from ccr_core import (
     Push,
     Request,
     StreamError,
-    blocks_of,
     long_names,
     new_id,
     reading,
@@ -106,8 +106,7 @@ class Decoder(Push[Chunk, Event]):
         self._growing: _Call | None = None
         self._code = ""
         self._google: dict[str, str] = {}
-        self._history: frozenset[str] | None = None
-        self._given: set[str] = set()
+        self._ids = CallIds(self._request)
         self._grounding = Grounding()
         self._noted: set[str] = set()
 
@@ -335,7 +334,7 @@ class Decoder(Push[Chunk, Event]):
             self._finish_call(out)
 
     def _start_call(self, name: str, given: str, signature: str, out: list[Event]) -> _Call:
-        ident = self._fresh_id(given)
+        ident = self._ids.fresh(given)
         if signature and self._open == "think":
             self._seal["c"] = {ident: signature}
             signature = ""
@@ -372,21 +371,6 @@ class Decoder(Push[Chunk, Event]):
         if self._after:
             after, self._after = self._after, {}
             self._carry(after, out)
-
-    def _fresh_id(self, given: str) -> str:
-        """``given``, unless it is missing or was used before."""
-        if self._history is None:
-            self._history = frozenset(
-                str(block.get("id"))
-                for message in self._request.messages
-                if message.get("role") == "assistant"
-                for block in blocks_of(message.get("content"))
-                if block.get("type") == "tool_use"
-            )
-        if not given or given in self._history or given in self._given:
-            given = new_id("toolu")
-        self._given.add(given)
-        return given
 
     # --- Google's own tools and files ----------------------------------------------------------------------------
 

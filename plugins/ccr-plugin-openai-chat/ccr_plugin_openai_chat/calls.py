@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import orjson
 
-from ccr_core import Request, new_id
+from ccr_core import CallIds, Request
 
 
 @attrs.define
@@ -50,11 +50,9 @@ class Calls:
     """The tool calls of one answer."""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
+        self._ids = CallIds(request)
         self._all: list[Call] = []
         self._by_index: dict[Any, Call] = {}
-        self._history: frozenset[str] | None = None
-        self._given: set[str] = set()
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._all)
@@ -78,23 +76,8 @@ class Calls:
             last = self._all[-1]
             if not name or not (given or (last.name and last.complete())):
                 return last
-        call = Call(("tool", len(self._all)), given, self._fresh_id(given))
+        call = Call(("tool", len(self._all)), given, self._ids.fresh(given))
         self._all.append(call)
         if index is not None:
             self._by_index[index] = call
         return call
-
-    def _fresh_id(self, given: str) -> str:
-        """``given``, unless it is missing or was used before: some services number the calls of each answer anew."""
-        if self._history is None:
-            self._history = frozenset(
-                str(block.get("id"))
-                for message in self._request.messages
-                if message.get("role") == "assistant" and isinstance(message.get("content"), list)
-                for block in message["content"]
-                if block.get("type") == "tool_use"
-            )
-        if not given or given in self._history or given in self._given:
-            given = new_id("toolu")
-        self._given.add(given)
-        return given

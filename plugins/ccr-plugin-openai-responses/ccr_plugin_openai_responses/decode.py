@@ -22,6 +22,7 @@ from ccr_core import (
     BlockDelta,
     BlockStart,
     BlockStop,
+    CallIds,
     Chunk,
     Context,
     Event,
@@ -88,7 +89,8 @@ class Decoder(Push[Chunk, Event]):
         self._ctx = ctx
         self._options = options
         self._names = long_names(request, lambda name: short_name(name, options.name_max))
-        self._others = Items(request, options, self._fresh_id)
+        self._call_ids = CallIds(request)
+        self._others = Items(request, options, self._call_ids.fresh)
         self._started = False
         self._done = False
         self._count = 0
@@ -103,7 +105,6 @@ class Decoder(Push[Chunk, Event]):
         self._searches = 0
         self._sources: dict[str, str] = {}
         self._listed: set[str] = set()
-        self._history: frozenset[str] | None = None
         self._noted: set[str] = set()
 
         # The text that grows now: by far the most events are more of it.
@@ -508,7 +509,7 @@ class Decoder(Push[Chunk, Event]):
             self._note("tools", f"the provider ran its tool {name}")
             return
         item.open = self._calls = True
-        ident = self._fresh_id(whole.get("call_id") or whole.get("id"))
+        ident = self._call_ids.fresh(str(whole.get("call_id") or whole.get("id") or ""))
         name = self._names.get(name, name)
         out.append(BlockStart(item.number, {"type": "tool_use", "id": ident, "name": name, "input": {}}))
         for part in item.parts.values():
@@ -530,22 +531,6 @@ class Decoder(Push[Chunk, Event]):
             # Some services name the call here for the first time.
             self._name(item, data, out)
             self._rest(item, "arguments", _str(data.get("arguments")), "input_json_delta", out)
-
-    def _fresh_id(self, given: Any) -> str:
-        """``given``, unless it is missing or was used before: some services number the calls of each answer anew."""
-        if self._history is None:
-            self._history = frozenset(
-                str(block.get("id"))
-                for message in self._request.messages
-                if message.get("role") == "assistant" and isinstance(message.get("content"), list)
-                for block in message["content"]
-                if block.get("type") == "tool_use"
-            )
-        ident = str(given or "")
-        if not ident or ident in self._history:
-            ident = new_id("toolu")
-        self._history |= {ident}
-        return ident
 
     # --- other items -----------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ccr_core import JSON, RequestError
@@ -17,13 +18,18 @@ def blocks_of_content(content: Any, where: str, *, media: bool = True) -> list[J
 
     Raises ``RequestError`` that names the place for a part that is malformed or has no counterpart.
     """
+    return blocks_by(_block, content, where, media)
+
+
+def blocks_by(read: Callable[[Any, str, bool], JSON | None], content: Any, where: str, media: bool) -> list[JSON]:
+    """:func:`blocks_of_content` in a format whose parts ``read`` makes blocks of, or nothing."""
     if content is None:
         return []
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     if not isinstance(content, list):
         raise RequestError(f"{where}: must be a string or a list of content parts")
-    blocks = (_block(part, f"{where}[{place}]", media) for place, part in enumerate(content))
+    blocks = (read(part, f"{where}[{place}]", media) for place, part in enumerate(content))
     return [block for block in blocks if block is not None]
 
 

@@ -61,7 +61,7 @@ _NOTHING: tuple[Any, ...] = (None, 0, 0.0, False, "", [], {}, "auto", "default")
 """Values by which a field that is left out asks for nothing."""
 
 JSON_ONLY = "Answer with one valid JSON object and nothing else: no prose, no code fence."
-"""What ``response_format: json_object`` becomes, for which the Messages API has no field."""
+"""What the format ``json_object`` becomes, for which the Messages API has no field."""
 
 
 def decode(body: JSON, headers: Headers) -> ChatRequest:
@@ -190,17 +190,27 @@ def _thinking(body: JSON, form: JSON | None, forced: bool, notes: list[tuple[str
     if effort == "none" or given.get("enabled") is False:
         thinking = {"type": "disabled"}
     elif effort is not None:
-        if effort not in LEVELS:
-            raise RequestError(f"{where}: must be one of none, {', '.join(LEVELS)}")
-        if effort == "minimal":
-            effort = "low"
-            notes.append(("thinking", "the level minimal became low, the lowest of the Messages API"))
-        config["effort"] = effort
+        config["effort"] = level_of(effort, where, notes)
         thinking = {"type": "adaptive", "display": "summarized"}
     elif isinstance(budget, int) and not isinstance(budget, bool) and budget > 0:
         thinking = {"type": "enabled", "budget_tokens": max(budget, 1024)}
     elif given.get("enabled") is True:
         thinking = {"type": "adaptive", "display": "summarized"}
+    return thinking_fields(thinking, config, forced, notes)
+
+
+def level_of(effort: Any, where: str, notes: list[tuple[str, Any]]) -> str:
+    """The effort of the Messages API for the one at ``where``."""
+    if effort not in LEVELS:
+        raise RequestError(f"{where}: must be one of none, {', '.join(LEVELS)}")
+    if effort == "minimal":
+        notes.append(("thinking", "the level minimal became low, the lowest of the Messages API"))
+        return "low"
+    return str(effort)
+
+
+def thinking_fields(thinking: JSON, config: JSON, forced: bool, notes: list[tuple[str, Any]]) -> JSON:
+    """``thinking`` and ``output_config`` as fields of the request; ``forced``: it forces a tool call."""
     if forced and thinking.get("type") in ("adaptive", "enabled"):
         # The Messages API refuses thinking together with a forced call; the level alone it takes.
         thinking = {}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+import attrs
 import orjson
 
 from ccr_core import (
@@ -267,27 +268,42 @@ def cited(citations: Iterable[JSON], start: int, end: int) -> list[JSON]:
 
 
 def usage_of(usage: JSON) -> JSON:
-    """Token counts in the form of chat completions, in which cached tokens are a part of those of the prompt."""
-
-    def count(name: str) -> int:
-        value = usage.get(name)
-        return value if isinstance(value, int) else 0
-
-    cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
-    prompt = count("input_tokens") + cached + written
-    output = count("output_tokens")
-    spent = usage.get("output_tokens_details")
-    thinking = spent.get("thinking_tokens") if isinstance(spent, dict) else None
-    details: JSON = {"cached_tokens": cached}
-    if written:
-        details["cache_write_tokens"] = written
+    """Token counts in the form of chat completions."""
+    of = Counts.of(usage)
+    details: JSON = {"cached_tokens": of.cached}
+    if of.written:
+        details["cache_write_tokens"] = of.written
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": output,
-        "total_tokens": prompt + output,
+        "prompt_tokens": of.prompt,
+        "completion_tokens": of.output,
+        "total_tokens": of.prompt + of.output,
         "prompt_tokens_details": details,
-        **({"completion_tokens_details": {"reasoning_tokens": thinking}} if thinking else {}),
+        **({"completion_tokens_details": {"reasoning_tokens": of.thinking}} if of.thinking else {}),
     }
+
+
+@attrs.frozen
+class Counts:
+    """Token counts as OpenAI has them: those of the cache are a part of the prompt's, those of thinking of the
+    output's."""
+
+    prompt: int
+    cached: int
+    written: int
+    output: int
+    thinking: int
+
+    @classmethod
+    def of(cls, usage: JSON) -> Counts:
+        """From the form of the Messages API, in which ``input_tokens`` leaves out what has to do with the cache."""
+
+        def count(name: str, source: Any = usage) -> int:
+            value = source.get(name) if isinstance(source, dict) else None
+            return value if isinstance(value, int) else 0
+
+        cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
+        thinking = count("thinking_tokens", usage.get("output_tokens_details"))
+        return cls(count("input_tokens") + cached + written, cached, written, count("output_tokens"), thinking)
 
 
 def _event(data: JSON) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccr_plugin_ingress_openai_chat.content import document_of, source_of
+from ccr_plugin_ingress_openai_chat.content import blocks_by, document_of, source_of
 
 from ccr_core import JSON, RequestError
 
@@ -14,14 +14,7 @@ def blocks_of_content(content: Any, where: str, *, media: bool = True) -> list[J
 
     Raises ``RequestError`` that names the place for a part that is malformed or has no counterpart.
     """
-    if content is None:
-        return []
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    if not isinstance(content, list):
-        raise RequestError(f"{where}: must be a string or a list of content parts")
-    blocks = (_block(part, f"{where}[{place}]", media) for place, part in enumerate(content))
-    return [block for block in blocks if block is not None]
+    return blocks_by(_block, content, where, media)
 
 
 def _block(part: Any, where: str, media: bool) -> JSON | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ccr_plugin_ingress_openai_chat.decode import LEVELS, hints_with_session, typed
+from ccr_plugin_ingress_openai_chat.decode import JSON_ONLY, hints_with_session, level_of, thinking_fields, typed
 
 from ccr_core import JSON, Headers, RequestError, parse_arguments
 
@@ -74,9 +74,6 @@ _HOSTED = frozenset(
     }
 )
 """Items for what a service has run itself.  Their outcome is in the text that follows them."""
-
-JSON_ONLY = "Answer with one valid JSON object and nothing else: no prose, no code fence."
-"""What the format ``json_object`` becomes, for which the Messages API has no field."""
 
 
 def decode(body: JSON, headers: Headers) -> ResponsesRequest:
@@ -173,23 +170,13 @@ def _thinking(body: JSON, form: JSON | None, forced: bool, notes: list[tuple[str
     if effort == "none":
         thinking = {"type": "disabled"}
     elif effort is not None:
-        if effort not in LEVELS:
-            raise RequestError(f"reasoning.effort: must be one of none, {', '.join(LEVELS)}")
-        if effort == "minimal":
-            effort = "low"
-            notes.append(("thinking", "the level minimal became low, the lowest of the Messages API"))
-        config["effort"] = effort
+        config["effort"] = level_of(effort, "reasoning.effort", notes)
         shown = (given.get("summary") or given.get("generate_summary")) not in (None, "none")
         thinking = {"type": "adaptive", "display": "summarized" if shown else "omitted"}
-        if forced:
-            # The Messages API refuses thinking together with a forced call; the level alone it takes.
-            thinking = {}
-            notes.append(("thinking", "not asked for, since the request forces a tool call"))
     verbosity = (body.get("text") or {}).get("verbosity")
     if verbosity not in (None, "medium"):
         notes.append(("responses", f"text.verbosity left out: {verbosity}"))
-    fields: JSON = {"thinking": thinking} if thinking else {}
-    return {**fields, "output_config": config} if config else fields
+    return thinking_fields(thinking, config, forced, notes)
 
 
 class _Conversation:

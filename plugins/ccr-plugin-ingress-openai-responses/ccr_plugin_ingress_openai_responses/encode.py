@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from ccr_plugin_ingress_openai_chat.encode import arguments_of, text_input
+from ccr_plugin_ingress_openai_chat.encode import Counts, arguments_of, text_input
 from ccr_plugin_ingress_openai_chat.errors import error_body
 
 from ccr_core import (
@@ -339,21 +339,12 @@ def cited(citations: Iterable[JSON], length: int) -> list[JSON]:
 
 
 def usage_of(usage: JSON) -> JSON:
-    """Token counts in the form of Responses, in which cached tokens are a part of those of the input."""
-
-    def count(name: str) -> int:
-        value = usage.get(name)
-        return value if isinstance(value, int) else 0
-
-    cached, written = count("cache_read_input_tokens"), count("cache_creation_input_tokens")
-    total = count("input_tokens") + cached + written
-    output = count("output_tokens")
-    spent = usage.get("output_tokens_details")
-    thinking = spent.get("thinking_tokens") if isinstance(spent, dict) else None
+    """Token counts in the form of Responses."""
+    of = Counts.of(usage)
     return {
-        "input_tokens": total,
-        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
-        "output_tokens": output,
-        "output_tokens_details": {"reasoning_tokens": thinking or 0},
-        "total_tokens": total + output,
+        "input_tokens": of.prompt,
+        "input_tokens_details": {"cached_tokens": of.cached, "cache_write_tokens": of.written},
+        "output_tokens": of.output,
+        "output_tokens_details": {"reasoning_tokens": of.thinking},
+        "total_tokens": of.prompt + of.output,
     }

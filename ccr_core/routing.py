@@ -8,6 +8,7 @@ rule returns a changed ``request`` in its answer.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -118,6 +119,12 @@ class Answer:
         return {"rule": self.rule, "state": self.state, "why": self.why}
 
 
+@functools.lru_cache(maxsize=256)
+def _not_asked(rule: str, winner: str) -> Answer:
+    """Most of an explanation, and the same for each request: made once."""
+    return Answer(rule=rule, state="not asked", why=f"{winner} decided")
+
+
 @attrs.frozen(kw_only=True)
 class Choice:
     """The result of routing: the route, why, and every rule's answer.
@@ -153,7 +160,7 @@ async def choose(
     for rule in rules:
         name = rule.spec.name
         if won is not None and not rule.spec.always:
-            answers.append(Answer(rule=name, state="not asked", why=f"{won[0].spec.name} decided"))
+            answers.append(_not_asked(name, won[0].spec.name))
             continue
         try:
             said: Any = rule.spec.decide(request, context(rule.options, request))

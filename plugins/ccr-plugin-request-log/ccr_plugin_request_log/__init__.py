@@ -33,7 +33,7 @@ log = logging.getLogger("ccr.request-log")
 QUEUE = 4096
 """The most exchanges that wait to be written."""
 
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.25
 """How long nothing is written after something was."""
 
 CLOSE_SECONDS = 3.0

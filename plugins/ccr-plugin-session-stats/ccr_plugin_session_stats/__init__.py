@@ -34,7 +34,7 @@ log = logging.getLogger("ccr.session-stats")
 WAITING = 4096
 """The most observations that wait to be written; more are counted as requests only in the log of requests."""
 
-GATHER_SECONDS = 0.1
+GATHER_SECONDS = 0.25
 """How long nothing is written after something was."""
 
 CLOSE_SECONDS = 2.0

@@ -7,7 +7,7 @@ reload.  It receives one frozen value and must not block.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -177,12 +177,12 @@ class Watch:
     def __init__(self, observers: Iterable[tuple[str, Observer, frozenset[type]]]) -> None:
         self._observers = list(observers)
         self._failures: dict[str, int] = {}
-        self._by_type: dict[type, list[tuple[str, Observer]]] = {
-            kind: [(name, observer) for name, observer, wants in self._observers if not wants or kind in wants]
+        self._by_type: dict[type, list[tuple[str, Callable[[Observation], None]]]] = {
+            kind: [(name, observer.on) for name, observer, wants in self._observers if not wants or kind in wants]
             for kind in (Arrived, Routed, Sent, Answered, Streamed, Finished, Failed)
         }
         # Keeping bodies costs memory and time, so nobody gets them who does not ask for them by name.
-        self._by_type[Body] = [(name, observer) for name, observer, wants in self._observers if Body in wants]
+        self._by_type[Body] = [(name, observer.on) for name, observer, wants in self._observers if Body in wants]
 
     def wants(self, kind: type) -> bool:
         """Whether anybody looks at observations of ``kind``; if not, none need be made."""
@@ -190,20 +190,27 @@ class Watch:
 
     def tell(self, observation: Observation) -> None:
         """Show ``observation`` to everyone who wants its kind; never raises."""
-        for name, observer in self._by_type[type(observation)]:
-            failures = self._failures.get(name, 0)
-            if failures >= self.LIMIT:
-                continue
+        for name, on in self._by_type[type(observation)]:
             try:
-                observer.on(observation)
+                on(observation)
             except Exception:
-                self._failures[name] = failures + 1
-                if failures == 0 or failures + 1 == self.LIMIT:
-                    end = "; it is silent until the next reload" if failures + 1 == self.LIMIT else ""
-                    log.warning("observer %s failed%s", name, end, exc_info=True)
+                self._failed(name)
             else:
-                if failures:
-                    self._failures[name] = 0
+                # Empty but for an observer that fails: this is passed some twenty times in a request.
+                if self._failures:
+                    self._failures.pop(name, None)
+
+    def _failed(self, name: str) -> None:
+        """Say that an observer failed, and show it nothing more if it did so too often."""
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        silent = failures == self.LIMIT
+        if failures == 1 or silent:
+            end = "; it is silent until the next reload" if silent else ""
+            log.warning("observer %s failed%s", name, end, exc_info=True)
+        if silent:
+            del self._failures[name]
+            for kind, told in self._by_type.items():
+                self._by_type[kind] = [each for each in told if each[0] != name]
 
     def close(self) -> None:
         """End every observer; never raises."""

@@ -117,6 +117,7 @@ def test_silence_after_failures_in_a_row(caplog: pytest.LogCaptureFixture) -> No
             one.tell(ARRIVED)
 
     assert Watch.LIMIT == len(bad.seen)
+    assert not one.wants(Arrived)
     assert ["observer observer-0 failed", "observer observer-0 failed; it is silent until the next reload"] == [
         record.getMessage() for record in caplog.records
     ]

@@ -8,10 +8,14 @@ the client library writes each count, and any of them shows the sums of all.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ccr_core import Answered, Failed, Finished, Sent, __version__
 from ccr_plugin_prometheus.tally import Count, Family, Series, Spread
+
+if TYPE_CHECKING:
+    from ccr_plugin_prometheus import Counting
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 RATES = (1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
@@ -27,11 +31,16 @@ _NUMBER = (int, float)
 
 
 class Metrics:
-    """One set of metrics.  ``limit`` is the most combinations of labels of each."""
+    """One set of metrics.
+
+    ``limit`` is the most combinations of labels of each; ``shared``: workers add their counts up; ``behind`` are
+    observers that may have seen what is not counted yet.
+    """
 
     def __init__(self, limit: int = 500) -> None:
         self.limit = limit
-        self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self.shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self.behind: WeakSet[Counting] = WeakSet()
         self._families: list[Family] = []
         self._requests = self._counter(
             "ccr_requests", "Requests that ended, by what the client got.", (*ROUTE, "scenario", "status", "outcome")
@@ -48,13 +57,13 @@ class Metrics:
         self._duration = self._histogram("ccr_request_duration_seconds", "From arrival to the end.", SECONDS)
         self._rate = self._histogram("ccr_output_tokens_per_second", "Speed of streamed answers.", RATES)
         self._under_way: Any = Count()
-        if self._shared:
+        if self.shared:
             from prometheus_client import Gauge
 
             self._under_way = Gauge(*UNDER_WAY, registry=None, multiprocess_mode="livesum")
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Series:
-        if self._shared:
+        if self.shared:
             from prometheus_client import Counter
 
             return Series(Counter(name, text, labels, registry=None).labels, lambda: self.limit)
@@ -63,7 +72,7 @@ class Metrics:
         return series
 
     def _histogram(self, name: str, text: str, bounds: tuple[float, ...]) -> Series:
-        if self._shared:
+        if self.shared:
             from prometheus_client import Histogram
 
             return Series(Histogram(name, text, ROUTE, registry=None, buckets=bounds).labels, lambda: self.limit)
@@ -105,11 +114,13 @@ class Metrics:
 
     def text(self, accept: str = "") -> tuple[str, bytes]:
         """Content type and text of all metrics, in the format that ``accept`` asks for."""
+        for observer in list(self.behind):
+            observer.count()
         from prometheus_client import CollectorRegistry, Gauge
         from prometheus_client.exposition import choose_encoder
 
         registry = CollectorRegistry()
-        if self._shared:
+        if self.shared:
             from prometheus_client.multiprocess import MultiProcessCollector
 
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

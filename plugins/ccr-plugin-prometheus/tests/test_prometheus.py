@@ -128,6 +128,24 @@ def test_counting(tmp_path: Path) -> None:
     assert 20 == got[f"ccr_output_tokens_per_second_sum{{{labels}}}"]
 
 
+def test_much_is_counted_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What waits is counted when it is much, when somebody looks, and at the end; what cannot be is left out."""
+    observer = plugin.Counting(plugin.Options(), tmp_path)
+    for _ in range(3 * plugin.WAITING):
+        observer.on(finished())
+        assert len(observer._waiting) <= plugin.WAITING
+    observer.on(finished(usage={"input_tokens": 1}, first="odd"))
+    observer.on(finished())
+    name = "ccr_requests_total{model=m,outcome=ok,provider=p,scenario=default,status=200}"
+    assert 3 * plugin.WAITING + 2 == seen()[name]
+    assert ["Finished cannot be counted"] == [record.getMessage() for record in caplog.records]
+    observer.on(finished())
+    observer.close()
+
+    assert not observer._waiting
+    assert 3 * plugin.WAITING + 3 == seen()[name]
+
+
 def test_under_way(tmp_path: Path) -> None:
     """Requests under way go up and down; those of a runtime that ends are taken back."""
     observer = plugin.Counting(plugin.Options(), tmp_path)

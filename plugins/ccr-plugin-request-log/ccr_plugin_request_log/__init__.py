@@ -67,6 +67,7 @@ class RequestLog(Observer):
         self._queue: deque[Finished] = deque()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._asleep = True
         self._closed = False
         self._hurry = threading.Event()
         self._writing = False
@@ -77,11 +78,18 @@ class RequestLog(Observer):
         """Take the end of an exchange; return at once."""
         if not isinstance(observation, Finished):
             return
-        with self._wake:
-            if self._closed or len(self._queue) >= QUEUE:
+        if self._closed or len(self._queue) >= QUEUE:
+            with self._wake:
                 self._lost += 1
-                return
-            self._queue.append(observation)
+            return
+        self._queue.append(observation)
+        # A thread that does not sleep looks again before it does; the lock costs more than all the rest here.
+        if self._asleep:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        with self._wake:
+            self._asleep = False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ccr-request-log", daemon=True)
                 self._thread.start()
@@ -114,9 +122,10 @@ class RequestLog(Observer):
                 self._wake.notify_all()
                 if unreported and self._closed:
                     return
-                self._wake.wait_for(lambda: self._queue or self._closed)
-                batch = list(self._queue)
-                self._queue.clear()
+                while not self._queue and not self._closed:
+                    self._asleep = True
+                    self._wake.wait()
+                batch = [self._queue.popleft() for _ in range(len(self._queue))]
                 lost, self._lost = self._lost, 0
                 if not batch and not lost:
                     return

@@ -21,6 +21,7 @@ import os
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,11 @@ class SessionStats(Observer):
     def __init__(self, options: Options, home: Any) -> None:
         self.folder = Path(home) / "run" / "sessions"
         self._options = options
-        self._waiting: list[Arrived | Finished] = []
+        self._waiting: deque[Arrived | Finished] = deque()
         self._open: dict[str, set[str]] = {}
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._asleep = True
         self._closed = False
         self._hurry = threading.Event()
         self._writing = False
@@ -101,12 +103,18 @@ class SessionStats(Observer):
 
     def on(self, observation: Observation) -> None:
         """Take the begin or the end of an exchange; return at once."""
-        if not isinstance(observation, Arrived | Finished) or not observation.session:
+        if not isinstance(observation, (Arrived, Finished)) or not observation.session:
             return
+        if self._closed or len(self._waiting) >= WAITING:
+            return
+        self._waiting.append(observation)
+        # A thread that does not sleep looks again before it does; the lock costs more than all the rest here.
+        if self._asleep:
+            self._rouse()
+
+    def _rouse(self) -> None:
         with self._wake:
-            if self._closed or len(self._waiting) >= WAITING:
-                return
-            self._waiting.append(observation)
+            self._asleep = False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ccr-session-stats", daemon=True)
                 self._thread.start()
@@ -133,8 +141,10 @@ class SessionStats(Observer):
             with self._wake:
                 self._writing = False
                 self._wake.notify_all()
-                self._wake.wait_for(lambda: self._waiting or self._closed)
-                batch, self._waiting = self._waiting, []
+                while not self._waiting and not self._closed:
+                    self._asleep = True
+                    self._wake.wait()
+                batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 if not batch:
                     return
                 self._writing = True

@@ -108,6 +108,24 @@ def test_a_new_account(tmp_path: Path, vendor: Google) -> None:
     assert ["free-tier"] * 2 == [hit.json["tier_id"] for hit in vendor.at("/v1internal:onboardUser")]
 
 
+def test_a_project_that_has_changed(tmp_path: Path, vendor: Google) -> None:
+    """A project that the service does not know any more is asked for again, and the request goes out once more."""
+    story = Story(tmp_path, vendor)
+    story.configure()
+    story.sign_in()
+    vendor.state = {**vendor.state, "cloudaicompanionProject": {"id": "moved-project"}}
+    gone = {"error": {"code": 404, "message": "Project my-project was not found.", "status": "NOT_FOUND"}}
+    served = vendor.models
+    vendor.routes["POST /v1internal:streamGenerateContent"] = lambda hit: (
+        served(hit) if hit.json["project"] == "moved-project" else (404, gone)
+    )
+    with Router(tmp_path) as router:
+        assert SAID in story.ask(router)[1]
+
+    assert ["moved-project"] == [hit.json["project"] for hit in vendor.sent]
+    assert "moved-project" == story.account()["extra"]["project_id"]
+
+
 def test_pasted(tmp_path: Path, vendor: Google) -> None:
     """There is no page to copy from: without a browser the address of the page that fails is pasted."""
     story = Story(tmp_path, vendor)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ccr_core import Answered, Arrived, Body, Failed, Finished, Observation, Observer, Prices, Routed, Sent, Streamed
+from ccr_core.exchange import exchange_id
 from ccr_core.observe import Watch
 
 ARRIVED = Arrived(id="1", at=0.0, path="/", model="m", stream=True, size=1)
@@ -59,6 +60,15 @@ class Fails(Sees):
 
 def watch(*observers: tuple[Observer, frozenset[type]]) -> Watch:
     return Watch((f"observer-{place}", observer, wants) for place, (observer, wants) in enumerate(observers))
+
+
+def test_ids_of_exchanges_rise() -> None:
+    """Ids are unique, and those of a later second are greater: what keeps many of them appends to its index."""
+    made = [exchange_id(1_700_000_000.0 + number // 100) for number in range(1000)]
+
+    assert 1000 == len(set(made))
+    assert all(earlier < later for earlier, later in zip(made, made[100:], strict=False))
+    assert {28} == {len(each) for each in made}
 
 
 def test_everyone_who_wants_it_sees_it() -> None:

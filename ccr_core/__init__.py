@@ -64,7 +64,7 @@ _HOME = {
     "servertool": ("ServerTool", "ToolCall", "ToolContext", "ToolResult"),
     "routing": ("Decision", "Pass", "Route", "RouteContext", "find_route"),
     "push": ("Pipe", "Push", "Stage"),
-    "sse": ("Chunk", "SseParser"),
+    "sse": ("Chunk", "SseParser", "parse_event"),
     "events": (
         "BlockDelta",
         "BlockKey",
@@ -494,6 +494,7 @@ if TYPE_CHECKING:
     )
     from ccr_core.sse import Chunk as Chunk
     from ccr_core.sse import SseParser as SseParser
+    from ccr_core.sse import parse_event as parse_event
     from ccr_core.tokens import Counter as Counter
     from ccr_core.tokens import count_request as count_request
     from ccr_core.tokenstore import FileStore as FileStore

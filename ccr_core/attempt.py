@@ -49,17 +49,26 @@ class Way:
 
 
 class Attempt:
-    """One route, one request; used once.  ``outcome`` is filled while the answer comes in."""
+    """One route, one request; used once.  ``outcome`` is filled while the answer comes in.
+
+    ``named`` is the model's name for a client that streams, where that is not the provider's.
+    """
 
     def __init__(
-        self, runtime: Runtime, request: Request, route: Route, exchange_id: str, note: Callable[[str, Any], None]
+        self,
+        runtime: Runtime,
+        request: Request,
+        route: Route,
+        exchange_id: str,
+        note: Callable[[str, Any], None],
+        named: str | None = None,
     ) -> None:
         provider = runtime.providers.get(route.provider)
         if provider is None:
             raise RoutingError(f'no provider "{route.provider}"')
         self.provider: Provider = provider
         self.plan = provider.plan_for(route.model)
-        self.ctx = Context(exchange_id=exchange_id, target=provider.target(route), note=note)
+        self.ctx = Context(exchange_id=exchange_id, target=provider.target(route), note=note, answer_model=named)
         self.chain = Chain(self.plan.steps, self.ctx)
         self.outcome = Outcome()
         self._sent: WireRequest | None = None
@@ -135,21 +144,19 @@ class Attempt:
         body = self._sent.body if self._sent is not None else None
         return self.request.stream or bool(body and body.get("stream"))
 
-    def way(self, ingress: Ingress, request: Request, streamed: bool, named: str | None = None) -> Way:
+    def way(self, ingress: Ingress, request: Request, streamed: bool) -> Way:
         """The way back to a client that streams: a relay if the bytes may pass as they are, else the full row.
 
-        ``request`` is the client's own; ``streamed`` says whether the provider streams; ``named`` is the model's name
-        for the client, where that is not the provider's.
+        ``request`` is the client's own; ``streamed`` says whether the provider streams.
         """
         encoder: Push[Event, bytes] = guarded(ingress, "encoder", lambda: ingress.encoder(request))
         dialect = self.plan.dialect
         if streamed and self._untouched(ingress):
-            ctx = self.ctx if named is None else attrs.evolve(self.ctx, answer_model=named)
-            relay = self._guarded("relay", lambda: dialect.relay(self.request, ctx, self.outcome))
+            relay = self._guarded("relay", lambda: dialect.relay(self.request, self.ctx, self.outcome))
             if relay is not None:
                 stage = self._guarded("relay", lambda: Stage.of(relay, f"{dialect.name} relay", self.plan.plugin))
                 return Way(Pipe([stage]), encoder, None)
-        sequencer = Sequencer(self.outcome, named)
+        sequencer = Sequencer(self.outcome, self.ctx.answer_model)
         stages = [*(self._decoding() if streamed else ()), *self._steps, sequencer.into(encoder, ingress.name)]
         return Way(Pipe(stages), encoder, sequencer)
 

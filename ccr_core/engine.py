@@ -455,7 +455,8 @@ class Engine:
         self, runtime: Runtime, exchange: Exchange, route: Route, key: Key | None, ingress: Ingress, client: Client
     ) -> None:
         request, tools = self._offer(runtime, exchange, route)
-        attempt = Attempt(runtime, request, route, exchange.id, exchange.note)
+        named = _named(runtime, exchange.request)
+        attempt = Attempt(runtime, request, route, exchange.id, exchange.note, named)
         exchange.outcome, exchange.prices = attempt.outcome, attempt.ctx.target.prices
         again = request if tools else None
         del request
@@ -586,7 +587,7 @@ class Engine:
         client: Client,
     ) -> None:
         streamed = attempt.is_stream(reply.headers)
-        way = attempt.way(ingress, exchange.request, streamed, _named(runtime, exchange.request))
+        way = attempt.way(ingress, exchange.request, streamed)
         limits = runtime.config.limits
         push = way.pipe.push
         out: list[bytes] = []
@@ -705,9 +706,10 @@ class Engine:
     def _offer(self, runtime: Runtime, exchange: Exchange, route: Route) -> tuple[Request, list[ServerTool[Any]]]:
         """The request with the tools that have a part in it, and these."""
         request, taking_part = exchange.request, []
+        ctx = self._tool_context(runtime, exchange, route)
         for item in runtime.server_tools:
             try:
-                tool = item.spec.factory(item.options, self._tool_context(runtime, exchange, route))
+                tool = item.spec.factory(item.options, ctx)
                 changed = tool.on_request(request)
             except CcrError:
                 raise
@@ -1013,7 +1015,9 @@ def _trace(exchange: Exchange) -> dict[str, str]:
         text = f"{route}; rule={exchange.choice.rule}; scenario={exchange.choice.scenario}"
         if exchange.attempts > 1:
             text += f"; attempts={exchange.attempts}"
-        headers["x-ccr-route"] = "".join(char if " " <= char <= "~" else "?" for char in text)
+        if not (text.isascii() and text.isprintable()):
+            text = "".join(char if " " <= char <= "~" else "?" for char in text)
+        headers["x-ccr-route"] = text
     return headers
 
 

@@ -157,14 +157,19 @@ async def choose(
     """
     answers: list[Answer] = []
     won: tuple[Rule, Decision] | None = None
+    ctx: RouteContext | None = None
+    of: Request | None = None
     for rule in rules:
         name = rule.spec.name
         if won is not None and not rule.spec.always:
             answers.append(_not_asked(name, won[0].spec.name))
             continue
         try:
-            said: Any = rule.spec.decide(request, context(rule.options, request))
-            if inspect.isawaitable(said):
+            # Most rules have no options, and are told the same.
+            if ctx is None or of is not request or ctx.options is not rule.options:
+                ctx, of = context(rule.options, request), request
+            said: Any = rule.spec.decide(request, ctx)
+            if not isinstance(said, (Decision, Pass)) and inspect.isawaitable(said):
                 said = await said
             if not isinstance(said, (Decision, Pass)) or not isinstance(said.request, (Request, type(None))):
                 raise TypeError(f"expected a Decision or a Pass, got {said!r}")
@@ -188,7 +193,8 @@ async def choose(
         reasons = "; ".join(f"{answer.rule}: {answer.why}" for answer in answers)
         raise RoutingError(f"no rule chose a model ({reasons}); set Router.default in the configuration", answers)
     rule, decision = won
-    ctx = context(rule.options, request)
+    if ctx is None or of is not request:
+        ctx = context(rule.options, request)
     route = ctx.find(decision.model)
     if route is None:
         raise RoutingError(

@@ -81,24 +81,28 @@ class SseParser(Push[bytes, Chunk]):
         if len(self._rest) > self.LIMIT:
             return self._too_large(events)
         try:
-            return [chunk for lines in events if (chunk := _parse(lines)) is not None]
+            return [chunk for lines in events if (chunk := parse_event(lines)) is not None]
         except ProtocolError:
             # One by one, so that those before the broken one are given.
-            return filter(None, map(_parse, events))
+            return filter(None, map(parse_event, events))
 
     def _too_large(self, events: list[bytes]) -> Iterable[Chunk]:
-        yield from filter(None, map(_parse, events))
+        yield from filter(None, map(parse_event, events))
         raise ProtocolError(f"an event of the provider is larger than {self.LIMIT} bytes")
 
     def flush(self) -> Iterable[Chunk]:
         """Give a last event that has no blank line after it."""
         rest, self._rest = self._rest, b""
-        chunk = _parse(rest.rstrip(b"\r\n"))
+        chunk = parse_event(rest.rstrip(b"\r\n"))
         if chunk is not None:
             yield chunk
 
 
-def _parse(lines: bytes) -> Chunk | None:
+def parse_event(lines: bytes) -> Chunk | None:
+    """One event, given without the blank line behind it and with LF at the end of lines; ``None`` if it holds no data.
+
+    Raises ``ProtocolError`` if its JSON is broken.
+    """
     # Almost every event has one of two forms; both are taken apart without splitting all lines.
     if lines.startswith(b"data:") and lines.find(_LF) < 0:
         if lines.startswith(_PLAIN):

@@ -205,6 +205,7 @@ PUBLIC = [
     "offered_tools",
     "parse_arguments",
     "parse_body",
+    "parse_event",
     "pkce",
     "post_call",
     "printable",

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from ccr_core import JSON, Chunk, Outcome, ProtocolError, Push, SseParser
+from ccr_core import JSON, Chunk, Outcome, ProtocolError, Push, SseParser, parse_event
 from ccr_plugin_anthropic.decode import stream_error
 
 LIMIT = 4 * 1024 * 1024
@@ -231,6 +231,9 @@ def _event(kind: str, data: JSON) -> bytes:
 
 
 def _chunks(data: bytes) -> list[Chunk]:
+    """The chunks of whole events."""
+    if data.find(b"\r") < 0:
+        return [chunk for lines in data.split(_END) if lines and (chunk := parse_event(lines)) is not None]
     parser = SseParser()
     return [*parser.feed(data), *parser.flush()]
 

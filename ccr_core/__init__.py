@@ -28,6 +28,7 @@ _HOME = {
         "TokenStoreSpec",
         "TransformerSpec",
     ),
+    "alike": ("Alike", "Pattern", "Piece"),
     "asked": (
         "AskedThinking",
         "BUDGETS",
@@ -186,6 +187,9 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     # Named twice so that type checkers see them as exported.
+    from ccr_core.alike import Alike as Alike
+    from ccr_core.alike import Pattern as Pattern
+    from ccr_core.alike import Piece as Piece
     from ccr_core.asked import BUDGETS as BUDGETS
     from ccr_core.asked import FOREIGN_THINKING as FOREIGN_THINKING
     from ccr_core.asked import LEVELS as LEVELS

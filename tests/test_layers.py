@@ -67,6 +67,7 @@ IO = {
 
 PUBLIC = [
     "AccountError",
+    "Alike",
     "Answered",
     "ApiKey",
     "Arrived",
@@ -128,6 +129,8 @@ PUBLIC = [
     "Outcome",
     "PageSpec",
     "Pass",
+    "Pattern",
+    "Piece",
     "Ping",
     "Pipe",
     "Pkce",

@@ -26,6 +26,8 @@ from ccr_core import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    Pattern,
+    Piece,
     ProtocolError,
     Push,
     Request,
@@ -35,6 +37,7 @@ from ccr_core import (
     reading,
 )
 
+from .dialect import TEXT, USAGE
 from .errors import read_error
 from .grounding import Grounding, tool_of_google
 from .partial import put
@@ -97,6 +100,8 @@ class Decoder(Push[Chunk, Event]):
         self._key: tuple[str, int] = ("", 0)
         self._open = ""
         self._texting = False
+        self._plain: Pattern | None = None
+        """The pattern of chunks that are known to be one piece of text, with counts, and nothing else."""
         self._blank = ""
         self._seal: JSON = {}
         """What the open thinking block will hold."""
@@ -114,6 +119,13 @@ class Decoder(Push[Chunk, Event]):
 
     def feed(self, item: Chunk) -> Iterable[Event]:
         """Take the next chunk."""
+        if type(item) is Piece and item.pattern is self._plain and self._texting:
+            text, usage = item.values
+            if text and type(text) is str and type(usage) is dict:
+                self._usage.update(usage)
+                event = _new(BlockDelta)
+                event.key, event.delta = self._key, {"type": "text_delta", "text": text}
+                return (event,)
         data = item.data
         if type(data) is not dict:
             return self._odd(data)
@@ -128,6 +140,8 @@ class Decoder(Push[Chunk, Event]):
                     # What a call of the class does, for half of its price.
                     event = _new(BlockDelta)
                     event.key, event.delta = self._key, {"type": "text_delta", "text": part["text"]}
+                    if type(item) is Piece and item.pattern.paths == (TEXT, USAGE):
+                        self._plain = item.pattern
                     return (event,)
             except (KeyError, TypeError, ValueError, AttributeError):
                 pass

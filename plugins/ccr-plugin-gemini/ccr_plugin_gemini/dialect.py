@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, Target, UpstreamError, WireReply, WireRequest
+from ccr_core import (
+    JSON,
+    Alike,
+    Chunk,
+    Context,
+    Dialect,
+    Event,
+    Push,
+    Request,
+    Target,
+    UpstreamError,
+    WireReply,
+    WireRequest,
+)
 
 from .options import Options
 
@@ -13,6 +26,13 @@ if TYPE_CHECKING:
     from .families import Family
 
 _DEFAULT = Options()
+
+
+TEXT = ("candidates", 0, "content", "parts", 0, "text")
+"""Where a chunk has its text."""
+
+USAGE = ("usageMetadata",)
+"""Where it has the counts of tokens."""
 
 
 class Gemini(Dialect):
@@ -71,6 +91,10 @@ class Gemini(Dialect):
         if isinstance(options, Options):
             return options
         return self.options() if self.options is not None else _DEFAULT
+
+    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+        """Server-sent events, most of which differ in their text and the count of its tokens."""
+        return Alike(TEXT, USAGE)
 
     # --- the dialect -------------------------------------------------------------------------------------------
 

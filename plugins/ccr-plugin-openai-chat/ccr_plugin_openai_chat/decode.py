@@ -25,6 +25,8 @@ from ccr_core import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    Pattern,
+    Piece,
     ProtocolError,
     Push,
     Request,
@@ -38,8 +40,8 @@ from ccr_core import (
 
 from .calls import Call, Calls
 from .citations import Citations
+from .dialect import TEXT
 from .errors import read_error
-from .framing import Pattern, Piece
 from .options import Options
 from .reasoning import merge_details, sealed
 from .think import ThinkTags
@@ -135,6 +137,8 @@ class Decoder(Push[Chunk, Event]):
         self._blank = ""
         self._plain: Pattern | None = None
         """The pattern of chunks that are known to be one piece of text and nothing else."""
+        self._at = 0
+        """Where the text is among their values."""
 
         self._field = ""
         self._thought: list[str] = []
@@ -149,10 +153,12 @@ class Decoder(Push[Chunk, Event]):
 
     def feed(self, item: Chunk) -> Iterable[Event]:
         """Take the next chunk."""
-        if type(item) is Piece and item.pattern is self._plain and self._texting and item.text:
-            event = _new(BlockDelta)
-            event.key, event.delta = self._key, {"type": "text_delta", "text": item.text}
-            return (event,)
+        if type(item) is Piece and item.pattern is self._plain and self._texting:
+            text = item.values[self._at]
+            if text and type(text) is str:
+                event = _new(BlockDelta)
+                event.key, event.delta = self._key, {"type": "text_delta", "text": text}
+                return (event,)
         data = item.data
         try:
             choice = data["choices"][0]
@@ -173,7 +179,7 @@ class Decoder(Push[Chunk, Event]):
                 event = _new(BlockDelta)
                 event.key, event.delta = self._key, {"type": "text_delta", "text": text}
                 if type(item) is Piece:
-                    self._plain = item.pattern
+                    self._plain, self._at = item.pattern, item.pattern.paths.index(TEXT)
                 return (event,)
         except (KeyError, IndexError, TypeError, AttributeError):
             with reading(data):

@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, Target, UpstreamError, WireReply, WireRequest
+from ccr_core import (
+    JSON,
+    Alike,
+    Chunk,
+    Context,
+    Dialect,
+    Event,
+    Push,
+    Request,
+    Target,
+    UpstreamError,
+    WireReply,
+    WireRequest,
+)
 
 from .options import Options, for_model
+
+TEXT = ("choices", 0, "delta", "content")
+"""Where a chunk has its text."""
 
 
 class OpenAIChat(Dialect):
@@ -19,10 +35,8 @@ class OpenAIChat(Dialect):
     """The second is the base of Google's, whose host otherwise speaks another format."""
 
     def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
-        """Server-sent events."""
-        from .framing import Framing
-
-        return Framing()
+        """Server-sent events, most of which differ in their text, and with OpenAI in a text that hides its length."""
+        return Alike(TEXT, ("obfuscation",))
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as a chat completion request."""

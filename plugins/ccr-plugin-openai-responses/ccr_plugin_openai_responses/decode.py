@@ -29,6 +29,8 @@ from ccr_core import (
     MessageDelta,
     MessageStart,
     MessageStop,
+    Pattern,
+    Piece,
     ProtocolError,
     Push,
     Request,
@@ -41,6 +43,7 @@ from ccr_core import (
     wants_search,
 )
 
+from .dialect import TEXT
 from .errors import read_error
 from .items import Items, runs_itself, search_blocks, search_results
 from .options import Options
@@ -110,9 +113,18 @@ class Decoder(Push[Chunk, Event]):
         # The text that grows now: by far the most events are more of it.
         self._place: tuple[Any, Any] | None = None
         self._text: _Grown = _Grown(None)
+        self._plain: Pattern | None = None
+        """The pattern of the events that are known to be more of it."""
+        self._at = 0
+        """Where the text is among their values."""
 
     def feed(self, item: Chunk) -> Iterable[Event]:
         """Take the next event."""
+        if type(item) is Piece and item.pattern is self._plain:
+            delta = item.values[self._at]
+            if type(delta) is str:
+                self._text.sent.append(delta)
+                return (BlockDelta(self._text.key, {"type": "text_delta", "text": delta}),)
         data = item.data
         try:
             if (
@@ -123,6 +135,8 @@ class Decoder(Push[Chunk, Event]):
                 delta = data["delta"]
                 if type(delta) is str:
                     self._text.sent.append(delta)
+                    if type(item) is Piece:
+                        self._plain, self._at = item.pattern, item.pattern.paths.index(TEXT)
                     return (BlockDelta(self._text.key, {"type": "text_delta", "text": delta}),)
         except (KeyError, TypeError):
             pass
@@ -177,7 +191,7 @@ class Decoder(Push[Chunk, Event]):
         out.append(MessageDelta(self._stop_reason(response), usage=self._usage(response)))
         out.append(MessageStop())
         self._done = True
-        self._place = None
+        self._place = self._plain = None
 
     def _left(self, output: Any, out: list[Event]) -> None:
         """Read what the whole answer holds and its events did not bring."""
@@ -323,7 +337,7 @@ class Decoder(Push[Chunk, Event]):
         part = self._part(item, place)
         self._say(part, _str(data.get("delta")), out)
         if part.open and "output_index" in data and "content_index" in data:
-            self._place, self._text = (data["output_index"], place), part
+            self._place, self._text, self._plain = (data["output_index"], place), part, None
 
     def _text_done(self, data: JSON, out: list[Event]) -> None:
         self._begin({}, out)
@@ -391,7 +405,7 @@ class Decoder(Push[Chunk, Event]):
             part.open = False
             out.append(BlockStop(part.key))
             if part is self._text:
-                self._place = None
+                self._place = self._plain = None
 
     def _missing(self, part: _Grown, whole: str) -> str:
         """What of ``whole`` the deltas did not bring."""

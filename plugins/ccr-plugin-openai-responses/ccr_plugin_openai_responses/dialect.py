@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ccr_core import JSON, Chunk, Context, Dialect, Event, Push, Request, Target, UpstreamError, WireReply, WireRequest
+from ccr_core import (
+    JSON,
+    Alike,
+    Chunk,
+    Context,
+    Dialect,
+    Event,
+    Push,
+    Request,
+    Target,
+    UpstreamError,
+    WireReply,
+    WireRequest,
+)
 
 from .options import Options, for_model
+
+TEXT = ("delta",)
+"""Where an event has its text."""
 
 
 class Responses(Dialect):
@@ -16,6 +32,10 @@ class Responses(Dialect):
     name: ClassVar[str] = "openai-responses"
     options: ClassVar[type[Any] | None] = Options
     endpoints: ClassVar[tuple[str, ...]] = ("/responses",)
+
+    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+        """Server-sent events, most of which differ in their number, their text, and one that hides its length."""
+        return Alike(TEXT, ("sequence_number",), ("obfuscation",))
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as a request for a response."""

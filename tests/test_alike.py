@@ -1,4 +1,4 @@
-"""Events that differ in their text only are recognised without being parsed, and nothing else comes of it."""
+"""Events that differ in a few values are recognised without being parsed, and nothing else comes of it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import Any
 
 import attrs
 import pytest
-from ccr_plugin_openai_chat.decode import Decoder
-from ccr_plugin_openai_chat.framing import HELD, TRIES, Framing, Piece
-from ccr_plugin_openai_chat.options import Options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccr_core import BlockDelta, Chunk, Context, ProtocolError, Request, SseParser, Target
+from ccr_core import Alike, Chunk, Piece, ProtocolError, SseParser
+from ccr_core.alike import HELD, TRIES
+
+TEXT = ("choices", 0, "delta", "content")
 
 
-def event(text: Any = "a", end: str = "\n\n", ascii: bool = False, **more: Any) -> bytes:
+def event(text: Any = "a", end: str = "\n\n", ascii: bool = False, name: str = "", **more: Any) -> bytes:
     """A chunk with a piece of text."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
     data = json.dumps({"id": "c", "model": "m", "choices": [choice], **more}, ensure_ascii=ascii)
-    return f"data: {data}{end}".encode()
+    named = f"event: {name}{end[: len(end) // 2]}" if name else ""
+    return f"{named}data: {data}{end}".encode()
+
+
+def framing() -> Alike:
+    """One for chunks that differ in their text and two other values."""
+    return Alike(TEXT, ("number",), ("usage",))
 
 
 def framed(reads: list[bytes]) -> list[Chunk]:
     """The chunks of ``reads``."""
-    framing = Framing()
-    return [*(chunk for data in reads for chunk in framing.feed(data)), *framing.flush()]
+    alike = framing()
+    return [*(chunk for data in reads for chunk in alike.feed(data)), *alike.flush()]
 
 
 def plainly(chunks: list[Chunk]) -> list[tuple[Any, str | None]]:
@@ -55,6 +61,17 @@ EVENTS = [
     *(event(text, "\r\n\r\n") for text in ("a", "b\n")),
     event(id="d"),
     event(usage={"prompt_tokens": 1}),
+    event(usage={"prompt_tokens": 2, "details": [{"number": 1}]}),
+    event(number=1),
+    event(number=2.5, usage=None),
+    event("b", number=3, usage={"number": 4}),
+    event("c", number="}", usage="\\"),
+    event(name="text"),
+    event("b", name="text"),
+    event("c", "\r\n\r\n", name="text", number=1),
+    event("d", "\r\n\r\n", name="text", number=2),
+    event("d", "\r\r"),
+    event("e", "\n\r\n"),
     b'data: {"choices":[{"delta":{"content":"a","content":"b"}}]}\n\n',
     b'data: {"content":"a","choices":[{"delta":{"content":"a"}}]}\n\n',
     b'data:{"choices":[{"delta":{"content":"a"}}]}\n\n',
@@ -89,10 +106,11 @@ def test_the_chunks_are_those_of_the_parser(runs: list[tuple[bytes, int]], data:
 
 
 @pytest.mark.parametrize("end", ["\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("name", ["", "text"])
 @pytest.mark.parametrize("size", [1, 3, 1000])
-def test_only_the_first_is_parsed(end: str, size: int) -> None:
+def test_only_the_first_is_parsed(end: str, name: str, size: int) -> None:
     """Of events that are alike, in reads of one event, of several, and in reads that begin and end anywhere."""
-    events = [event(f"piece {number}", end) for number in range(100)]
+    events = [event(f"piece {number}", end, name=name, number=number) for number in range(100)]
     whole = b"".join(events)
     step = size if size == 1000 else len(events[10]) * size
     reads = [whole[at : at + step] for at in range(0, len(whole), step)]
@@ -107,7 +125,7 @@ def test_only_the_first_is_parsed(end: str, size: int) -> None:
 
 def test_events_are_given_at_once() -> None:
     """A complete event does not wait for the next read, whether or not it is like those before it."""
-    framing = Framing()
+    alike = framing()
     reads = [
         (event("a"), 1),
         (event("b") + event("c") + b'data: {"choices":[]}\n\n', 3),
@@ -116,40 +134,40 @@ def test_events_are_given_at_once() -> None:
         (event("f", "\r\n\r\n"), 1),
     ]
 
-    assert [count for _, count in reads] == [len(list(framing.feed(data))) for data, _ in reads]
+    assert [count for _, count in reads] == [len(list(alike.feed(data))) for data, _ in reads]
 
 
 def test_what_precedes_a_broken_event_is_given() -> None:
     """The failure comes after it."""
-    framing = Framing()
-    list(framing.feed(event("a")))
-    chunks = iter(framing.feed(event("b") + event("c") + b'data: {"broken\n\n'))
+    alike = framing()
+    list(alike.feed(event("a")))
+    chunks = iter(alike.feed(event("b") + event("c") + b'data: {"broken\n\n'))
 
     assert ["b", "c"] == [next(chunks).data["choices"][0]["delta"]["content"] for _ in range(2)]
     with pytest.raises(ProtocolError):
         next(chunks)
 
 
-def test_services_that_count_in_each_event() -> None:
+def test_events_that_are_never_alike() -> None:
     """After a few patterns that nothing fitted, no more are made."""
-    framing = Framing()
-    events = [event("a", number=number) for number in range(20)]
+    alike = framing()
+    events = [event("a", other=number) for number in range(20)]
     made = set()
     for data in events:
-        list(framing.feed(data))
-        made.add(framing._pattern)
+        list(alike.feed(data))
+        made.add(alike._pattern)
 
     assert TRIES == len(made - {None})
 
 
 def test_a_long_event_is_not_kept_twice() -> None:
     """The parser, which has a limit, gets what is longer than a few reads."""
-    framing = Framing()
-    list(framing.feed(event("a")))
+    alike = framing()
+    list(alike.feed(event("a")))
     for _ in range(4):
-        assert [] == list(framing.feed(b"x" * (HELD // 2)))
+        assert [] == list(alike.feed(b"x" * (HELD // 2)))
 
-    assert not framing._held
+    assert not alike._held
 
 
 def test_a_changed_piece_is_a_chunk() -> None:
@@ -162,15 +180,10 @@ def test_a_changed_piece_is_a_chunk() -> None:
     assert ({}, None) == (changed.data, changed.event)
 
 
-def test_the_answer_is_the_same() -> None:
-    """What else stands in like events is read from each of them, as long as it means something."""
-    reads = [event("a"), event("b"), event("c"), *(event(text, usage={"completion_tokens": 1}) for text in "def")]
-    target = Target(provider="p", model="m", base_url="http://x")
+def test_values_stand_by_their_places() -> None:
+    """In the order of the event, which the pattern tells."""
+    data = b'data: {"number":%d,"choices":[{"delta":{"content":"%c"}}]}\n\n'
+    chunks = framed([data % (1, b"a"), data % (2, b"b")])
 
-    def answer(chunks: list[Chunk]) -> tuple[list[Any], Any]:
-        decoder = Decoder(Request({"messages": []}), Context(exchange_id="e", target=target), Options())
-        events = [event for chunk in chunks for event in decoder.feed(chunk)]
-        return [event.delta["text"] for event in events if isinstance(event, BlockDelta)], decoder._usage
-
-    assert (list("abcdef"), {"completion_tokens": 1}) == answer(framed(reads))
-    assert answer(framed(reads)) == answer([chunk for data in reads for chunk in SseParser().feed(data)])
+    assert [2, "b"] == chunks[1].values
+    assert (("number",), TEXT) == chunks[1].pattern.paths

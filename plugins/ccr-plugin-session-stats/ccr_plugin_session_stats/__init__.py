@@ -166,7 +166,8 @@ class SessionStats(Observer):
 
     def _update(self, session: str, seen: Iterable[Arrived | Finished]) -> None:
         running = self._open.setdefault(session, set())
-        path = self.folder / file_name(session)
+        # No Path: each new one enters its name into the interpreter's table of names, which grows by that.
+        path = os.path.join(self.folder, file_name(session))
         if not self.folder.is_dir():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _WRITING, alone(self.folder):
@@ -294,18 +295,19 @@ def _cost(seen: Finished, prices: Mapping[str, Price]) -> float | None:
     return seen.cost
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
     """The contents of a session's file; empty if there is none that can be understood."""
     try:
-        data = json.loads(path.read_bytes())
+        with open(path, "rb") as file:
+            data = json.loads(file.read())
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) and isinstance(data.get("total", {}), dict) else {}
 
 
-def write(path: Path, data: Mapping[str, Any]) -> None:
+def write(path: str, data: Mapping[str, Any]) -> None:
     """Replace a session's file in one step; mode 0600.  Only for whoever holds the folder's lock."""
-    name = path.with_name(f".{path.name}.new")
+    name = f"{path}.new"
     # Not `dump`, which writes piece by piece, and leaves cycles to the collector.
     text = json.dumps(data, separators=(",", ":")).encode()
     try:

@@ -14,11 +14,11 @@ from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 _FORMS = re.compile(
-    r"((?:bearer |basic |\b(?:sk|pk|rk|gsk|xai|nvapi|hf|ghp|gho|ghu|ghs|github_pat|glpat|AKIA|AIza|ya29|eyJ)[-_.]?)"
-    r"[A-Za-z0-9]{0,2})[A-Za-z0-9+/_.~=-]{12,}",
+    r"((?:bearer |basic |(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
+    r"(?:sk|pk|rk|gsk|xai|nvapi|hf|ghp|gho|ghu|ghs|github_pat|glpat|AKIA|AIza|ya29|eyJ)[-_.]?)[A-Za-z0-9]{0,2})[A-Za-z0-9+/_.~=-]{12,}",
     re.IGNORECASE,
 )
-"""Keys and tokens as services make them."""
+"""Keys and tokens as services make them, where a word begins: an escape of JSON before it is no part of it."""
 
 _FIELDS = re.compile(
     r'((?:(?<!\\)\\*"|\')[\w-]{0,60}(?:api[_-]?key|secret|password|passwd|authorization|access[_-]?token|refresh[_-]?token'

@@ -24,6 +24,9 @@ from ccr_plugin_history.redact import bare, redact
         'run "TOKEN=0123456789;"',
         "-----BEGIN RSA PRIVATE KEY-----\n0123456789\n-----END RSA PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\\n0123456789",
+        json.dumps({"text": "keys:\nsk-proj-AbCdEf0123456789AbCdEf"}),
+        json.dumps(json.dumps({"text": "keys:\tsk-proj-AbCdEf0123456789AbCdEf"})),
+        r'{"text": "\u003csk-proj-AbCdEf0123456789AbCdEf"}',
     ],
 )
 def test_secrets(text: str) -> None:

@@ -43,11 +43,11 @@ LONGEST = 500
 """The most characters of one note or error text in a line."""
 
 _KEYS = re.compile(
-    r"((?:bearer |basic |\b(?:sk|pk|rk|gsk|xai|nvapi|hf|ghp|gho|ghu|github_pat|glpat|AIza|ya29)[-_.]?)"
-    r"[A-Za-z0-9]{0,2})[A-Za-z0-9+/_.~=-]{12,}",
+    r"((?:bearer |basic |(?:(?<!\w)|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4}))"
+    r"(?:sk|pk|rk|gsk|xai|nvapi|hf|ghp|gho|ghu|github_pat|glpat|AIza|ya29)[-_.]?)[A-Za-z0-9]{0,2})[A-Za-z0-9+/_.~=-]{12,}",
     re.IGNORECASE,
 )
-"""Forms of keys and tokens, which providers like to repeat in their refusals."""
+"""Forms of keys and tokens, which providers like to repeat in their refusals, also as JSON with its escapes."""
 
 
 @attrs.frozen

@@ -139,6 +139,7 @@ class Odd:
         {"model": KEY},
         *({name: f"a\n{KEY}"} for name in ("scenario", "why", "stop_reason", "session", "agent_id", "agent_type")),
         {"request_class": f'"{KEY}'},
+        {"error": json.dumps({"error": f"wrong key:\n{KEY}"})},
         {"usage": {"service": {"tier": [KEY]}}},
         {"usage": {KEY: 1}},
         {"usage": {1: KEY, "big": 2**80}},

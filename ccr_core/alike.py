@@ -25,6 +25,9 @@ Path: TypeAlias = tuple[str | int, ...]
 TRIES = 4
 """How many patterns are tried in a row without one that a second event has."""
 
+SINGLY = 8
+"""How many events of one read are parsed one by one in search of a pattern."""
+
 HELD = 64 * 1024
 """The most bytes of a begun event that are kept from the parser, as it may be one of the pattern."""
 
@@ -151,13 +154,31 @@ class Alike(Push[bytes, Chunk]):
         """Take bytes as they came; give the events that are complete."""
         if self._held:
             item, self._held = self._held + item, b""
-        pattern = self._pattern
-        if pattern is not None and self._between:
-            pieces, end = pattern.pieces(item)
-            if pieces:
-                self._tries = TRIES
-                return itertools.chain(pieces, self._parsed(item[end:])) if end < len(item) else pieces
-        return self._parsed(item)
+        out: list[Chunk] = []
+        # Of a long read the first events are parsed one by one, until there is a pattern for the others.
+        for _ in range(SINGLY):
+            if self._pattern is not None and self._between:
+                pieces, end = self._pattern.pieces(item)
+                if pieces:
+                    self._tries = TRIES
+                    out += pieces
+                    if end == len(item):
+                        return out
+                    item = item[end:]
+                    break
+            end = _first_end(item) if self._tries else 0
+            if not 0 < end < len(item):
+                break
+            chunks = self._parsed(item[:end])
+            item = item[end:]
+            if not isinstance(chunks, list | tuple):
+                return itertools.chain(out, chunks, self._later(item))
+            out += chunks
+        chunks = self._parsed(item)
+        return itertools.chain(out, chunks) if out else chunks
+
+    def _later(self, item: bytes) -> Iterable[Chunk]:
+        yield from self.feed(item)
 
     def _parsed(self, item: bytes) -> Iterable[Chunk]:
         """What the parser makes of ``item``; an event that has only begun is not given to it yet."""
@@ -184,6 +205,13 @@ class Alike(Push[bytes, Chunk]):
         held, self._held = self._held, b""
         yield from self._parser.feed(held)
         yield from self._parser.flush()
+
+
+def _first_end(data: bytes) -> int:
+    """Where the first event of ``data`` ends, or one after it if line ends are mixed; 0 if that is not to be seen."""
+    line = data.find(b"\n")
+    gap = _GAPS[data[line - 1 : line] == b"\r"]
+    return data.find(gap) + len(gap) if gap in data else 0
 
 
 def _get(data: Any, path: Path) -> Any:

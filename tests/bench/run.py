@@ -427,7 +427,7 @@ def workers(bench: Bench) -> JSON:
         return {}
     loads: dict[str, tuple[int, int, int, int]] = {
         "": (bench.often(640, 256), 60_000, 200, 0),
-        ", long requests": (bench.often(800, 200), 300_000, 20, 1),
+        ", long requests": (bench.often(320, 96), 1_000_000, 20, 1),
         ", long answers": (bench.often(480, 128), 60_000, 1000, 8),
     }
     report: JSON = {}

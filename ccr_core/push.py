@@ -61,12 +61,13 @@ class Pipe(Push[Any, Any]):
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         self._stages = tuple(stages) or (Stage(lambda item: (item,), lambda: (), "nothing", "ccr-core"),)
-        runs: list[Run] = []
-        second: Stage | None = None
-        for stage in reversed(self._stages):
-            runs.append(_run(stage, second, runs[-2] if len(runs) > 1 else None))
-            second = stage
-        self._runs = tuple(reversed(runs))
+        # From each place on: at the end every stage still gives something.
+        end = len(self._stages) - 1
+        runs = [_last(self._stages[end])] * (end + 1)
+        for place in reversed(range(end)):
+            upto = min(place + 3, end)
+            runs[place] = _row(self._stages[place:upto], runs[upto])
+        self._runs = runs
         self.push: Run = self._runs[0]
         """Like :meth:`feed`, but append to the list given: after an exception it holds what was finished before it."""
 
@@ -105,14 +106,9 @@ class Pipe(Push[Any, Any]):
                 raise PluginError(stage.plugin, stage.step, "flush", error) from error
 
 
-def _run(stage: Stage, second: Stage | None = None, following: Run | None = None) -> Run:
-    """Carrying one item through ``stage``, the ``second`` and all that follow.
-
-    A function of its own for each place and two stages in each, because each item goes through all of them.
-    """
+def _last(stage: Stage) -> Run:
+    """Carrying one item through the last stage of a row."""
     feed = stage.feed
-    if second is None and stage.run is not None:
-        return stage.run
 
     def last(item: Any, out: list[Any]) -> None:
         try:
@@ -120,30 +116,32 @@ def _run(stage: Stage, second: Stage | None = None, following: Run | None = None
         except CcrError:
             raise
         except Exception as error:
-            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+            raise _failed(stage, error) from error
 
-    if second is None:
-        return last
-    if second.run is not None:
-        return _before(stage, second.run)
-    feed_second = second.feed
+    return stage.run or last
 
-    def last_two(item: Any, out: list[Any]) -> None:
+
+def _row(stages: Sequence[Stage], following: Run) -> Run:
+    """Carrying one item through one to three ``stages``, and all that they give through what is ``following``.
+
+    Three in one function, because each item goes through all of them, and a call takes as long as much of their work.
+    """
+    first = stages[0]
+    feed = first.feed
+
+    def one(item: Any, out: list[Any]) -> None:
         try:
             for given in feed(item):
-                try:
-                    out += feed_second(given)
-                except CcrError:
-                    raise
-                except Exception as error:
-                    raise PluginError(second.plugin, second.step, "feed", error) from error
+                following(given, out)
         except CcrError:
             raise
         except Exception as error:
-            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+            raise _failed(first, error) from error
 
-    if following is None:
-        return last_two
+    if len(stages) == 1:
+        return one
+    second = stages[1]
+    feed_second = second.feed
 
     def two(item: Any, out: list[Any]) -> None:
         try:
@@ -154,26 +152,40 @@ def _run(stage: Stage, second: Stage | None = None, following: Run | None = None
                 except CcrError:
                     raise
                 except Exception as error:
-                    raise PluginError(second.plugin, second.step, "feed", error) from error
+                    raise _failed(second, error) from error
         except CcrError:
             raise
         except Exception as error:
-            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+            raise _failed(first, error) from error
 
-    return two
+    if len(stages) == 2:
+        return two
+    third = stages[2]
+    feed_third = third.feed
 
-
-def _before(stage: Stage, following: Run) -> Run:
-    """Carrying one item through ``stage`` and ``following``."""
-    feed = stage.feed
-
-    def one(item: Any, out: list[Any]) -> None:
+    def three(item: Any, out: list[Any]) -> None:
         try:
             for given in feed(item):
-                following(given, out)
+                try:
+                    for passed in feed_second(given):
+                        try:
+                            for event in feed_third(passed):
+                                following(event, out)
+                        except CcrError:
+                            raise
+                        except Exception as error:
+                            raise _failed(third, error) from error
+                except CcrError:
+                    raise
+                except Exception as error:
+                    raise _failed(second, error) from error
         except CcrError:
             raise
         except Exception as error:
-            raise PluginError(stage.plugin, stage.step, "feed", error) from error
+            raise _failed(first, error) from error
 
-    return one
+    return three
+
+
+def _failed(stage: Stage, error: Exception) -> PluginError:
+    return PluginError(stage.plugin, stage.step, "feed", error)

@@ -59,19 +59,20 @@ class Splitter(Push[Event, Event]):
         """The key of the block whose text passes as it is, unless a tag may begin in it or at its end."""
         self._scanner: TagScanner
         """The scanner of that block."""
+        self._passed = ""
+        """The last text that passed, of which the scanner knows nothing yet."""
 
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
         if type(item) is BlockDelta:
             if item.key == self._through:  # nearly all of an answer
                 text = item.delta.get("text")
-                if text and "<" not in text:
-                    last, scanner = text[-1], self._scanner
-                    # A tag may begin with blanks at the start of a line.
-                    if last not in BLANKS or not (scanner.line or "\n" in text):
-                        scanner.line = last == "\n"
-                        return (item,)
+                # A tag may begin with blanks at the start of a line.
+                if text and "<" not in text and (text[-1] not in BLANKS or not self._at_line(text)):
+                    self._passed = text
+                    return (item,)
             return self._delta(item)
+        self._settle()
         self._through = _NOTHING
         if isinstance(item, BlockStart):
             return self._start(item)
@@ -81,8 +82,20 @@ class Splitter(Push[Event, Event]):
             return [*self.flush(), item]
         return (item,)
 
+    def _settle(self) -> None:
+        """Tell the scanner what passed."""
+        if self._passed:
+            self._scanner.line = self._passed[-1] == "\n"
+            self._passed = ""
+
+    def _at_line(self, text: str) -> bool:
+        """Whether a line begins with ``text``, or in it."""
+        self._settle()
+        return self._scanner.line or "\n" in text
+
     def flush(self) -> Iterable[Event]:
         """Give the text that waited."""
+        self._settle()
         return [event for key in [*self._blocks] for event in self._end(key)]
 
     def _start(self, item: BlockStart) -> Iterable[Event]:
@@ -94,6 +107,7 @@ class Splitter(Push[Event, Event]):
         return [*ended, *self._say(block, item.block.get("text") or "")]
 
     def _delta(self, item: BlockDelta) -> Iterable[Event]:
+        self._settle()
         block = self._blocks.get(item.key)
         is_text = item.delta.get("type") == "text_delta"
         if block is None:

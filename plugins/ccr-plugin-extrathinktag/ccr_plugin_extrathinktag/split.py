@@ -65,7 +65,7 @@ class Splitter(Push[Event, Event]):
     def feed(self, item: Event) -> Iterable[Event]:
         """Take the next event."""
         if type(item) is BlockDelta:
-            if item.key == self._through:  # nearly all of an answer
+            if item.key is self._through:  # nearly all of an answer: decoders do not make a key anew for each piece
                 text = item.delta.get("text")
                 # A tag may begin with blanks at the start of a line.
                 if text and "<" not in text and (text[-1] not in BLANKS or not self._at_line(text)):

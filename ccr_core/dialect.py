@@ -109,9 +109,6 @@ class Dialect:
     """
 
     name: ClassVar[str]
-    framing: ClassVar[type[Push[bytes, Chunk]]] = SseParser
-    """What turns a streamed answer's bytes into chunks."""
-
     options: ClassVar[type[Any] | None] = None
     """An attrs class of options that a preset or a provider entry may set (``options`` in the configuration)."""
 
@@ -120,6 +117,10 @@ class Dialect:
 
     key_style: ClassVar[str] = "bearer"
     """How an API key is sent unless the preset says otherwise; see :class:`ccr_core.auth.ApiKey`."""
+
+    def framing(self) -> Push[bytes, Chunk]:
+        """The stage that turns the bytes of a streamed answer into chunks; server-sent events unless overridden."""
+        return SseParser()
 
     def encode(self, request: Request, ctx: Context) -> WireRequest:
         """``request`` as this provider wants it.  What cannot be mapped is noted (``ctx.note``) or refused."""

@@ -76,7 +76,7 @@ def test_defaults_of_a_dialect() -> None:
     """A dialect reads server-sent events, sends its key as a bearer token, and passes no bytes on unread."""
     dialect = Dialect()
 
-    assert (SseParser, "bearer", None) == (dialect.framing, dialect.key_style, dialect.options)
+    assert (SseParser, "bearer", None) == (type(dialect.framing()), dialect.key_style, dialect.options)
     assert dialect.relay(REQUEST, CONTEXT, Outcome()) is None
 
 

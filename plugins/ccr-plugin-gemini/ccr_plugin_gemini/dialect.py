@@ -92,7 +92,7 @@ class Gemini(Dialect):
             return options
         return self.options() if self.options is not None else _DEFAULT
 
-    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+    def framing(self) -> Push[bytes, Chunk]:
         """Server-sent events, most of which differ in their text and the count of its tokens."""
         return Alike(TEXT, USAGE)
 

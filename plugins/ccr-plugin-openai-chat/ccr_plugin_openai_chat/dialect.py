@@ -34,7 +34,7 @@ class OpenAIChat(Dialect):
     endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/v1beta/openai")
     """The second is the base of Google's, whose host otherwise speaks another format."""
 
-    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+    def framing(self) -> Push[bytes, Chunk]:
         """Server-sent events, most of which differ in their text, and with OpenAI in a text that hides its length."""
         return Alike(TEXT, ("obfuscation",))
 

@@ -33,7 +33,7 @@ class Responses(Dialect):
     options: ClassVar[type[Any] | None] = Options
     endpoints: ClassVar[tuple[str, ...]] = ("/responses",)
 
-    def framing(self) -> Push[bytes, Chunk]:  # type: ignore[override]
+    def framing(self) -> Push[bytes, Chunk]:
         """Server-sent events, most of which differ in their number, their text, and one that hides its length."""
         return Alike(TEXT, ("sequence_number",), ("obfuscation",))
 

@@ -405,7 +405,8 @@ def check_story(home: Path, vendor: LoginService) -> Story:
         # The plan is used up.
         vendor.limits[FIRST] = vendor.limited(7200)
         headers, _ = story.ask(router, 429)
-        assert 7000 < int(headers["retry-after"]) <= 7201, headers
+        # A sign-in may add up to half a minute, so that not all clients come back in the same moment.
+        assert 7000 < int(headers["retry-after"]) <= 7231, headers
         eventually(lambda: "cooling down until" in story.run("auth", "status"))
 
         # The owner has revoked it: the client is told the command that helps, and the vendor is not asked again.

@@ -35,6 +35,9 @@ HELD = 5000
 LONGEST = 2000
 """The most characters of an error's or a note's text."""
 
+REPEATED = 300
+"""The most characters of a text of which it is remembered how it is without secrets."""
+
 STEP = 500
 """Rows that are removed in one transaction, so that nobody else waits long."""
 
@@ -443,6 +446,16 @@ def _plain(value: Any) -> Any:
 def _text(text: str | None) -> str | None:
     if text is None:
         return None
+    return _known(text) if len(text) <= REPEATED else _cut(text)
+
+
+@lru_cache(maxsize=256)
+def _known(text: str) -> str:
+    """A text that comes again and again, as notes do: looking for keys in it takes longer than writing its row."""
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     safe = redact(text.encode("utf-8", "replace").decode())
     return safe if len(safe) <= LONGEST else f"{safe[:LONGEST]}… ({len(safe)} characters)"
 

@@ -227,7 +227,7 @@ def line(seen: Finished) -> bytes:
         "agent_id": _known(seen.agent_id),
         "agent_type": _known(seen.agent_type),
         "request_class": _known(seen.request_class),
-        "notes": [[_safe(key), _safe(_short(value))] for key, value in seen.notes],
+        "notes": [[_known(key), _note(value)] for key, value in seen.notes],
         "error": {"kind": seen.kind, "message": _safe(_short(seen.error))} if isinstance(seen, Failed) else None,
     }
     try:
@@ -256,6 +256,11 @@ def _safe(value: Any) -> Any:
 def _known(text: str | None) -> Any:
     """What :func:`_safe` makes of a text that comes again and again: looking takes longer than all else of a line."""
     return _safe(text)
+
+
+def _note(value: Any) -> Any:
+    """The value of a note; what requests drop or change is mostly the same from one to the next."""
+    return _known(value) if isinstance(value, str) and len(value) <= LONGEST else _safe(_short(value))
 
 
 def _odd(value: Any) -> Any:

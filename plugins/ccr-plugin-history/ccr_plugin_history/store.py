@@ -23,7 +23,7 @@ from ccr_core import CcrError
 STALE = 20.0
 """Seconds without a sign of life after which a process is taken for dead."""
 
-CACHE_KB = 512
+CACHE_KB = 1024
 """Pages of the file that a writer keeps in memory."""
 
 MIGRATIONS: list[str] = [

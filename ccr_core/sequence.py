@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from ccr_core.dialect import Outcome
-from ccr_core.errors import PluginError, ProtocolError
+from ccr_core.errors import CcrError, PluginError, ProtocolError
 from ccr_core.events import (
     BlockDelta,
     BlockKey,
@@ -147,6 +147,8 @@ class Sequencer(Push[Event, Event]):
                 return
             try:
                 out.append(delta(self._index, item.delta))
+            except CcrError:
+                raise
             except Exception as error:
                 raise PluginError("ccr-core", name, "delta", error) from error
 

@@ -519,3 +519,18 @@ def test_an_encoder_that_fails_is_named() -> None:
     assert 2 == len(begun)
     with pytest.raises(PluginError, match=r"words.* delta"):
         list(stage.feed(text("t", "1")))
+
+
+def test_an_error_of_the_routers_own_passes_the_encoder() -> None:
+    """What an encoder refuses in the router's own words reaches the client in these words."""
+
+    class Refusing(Words):
+        def delta(self, index: int, delta: dict[str, Any]) -> bytes:
+            raise ProtocolError("this cannot be written")
+
+    stage = Sequencer().into(Refusing(), "words")
+    begun = [piece for event in (START, opened("t")) for piece in stage.feed(event)]
+
+    assert 2 == len(begun)
+    with pytest.raises(ProtocolError, match="this cannot be written"):
+        list(stage.feed(text("t", "1")))
